@@ -1,0 +1,222 @@
+"""All commands and what they take; each imports what it needs when it is called, so that `--help` is quick."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segbench import __version__
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Segment battery-electrode CT with per-voxel uncertainty, and measure how well that works.",
+)
+data_app = typer.Typer(
+    no_args_is_help=True, help="The embedded benchmark battery16, and manifests of your own data."
+)
+zoo_app = typer.Typer(no_args_is_help=True, help="The models that there are.")
+app.add_typer(data_app, name="data")
+app.add_typer(zoo_app, name="zoo")
+
+Json = Annotated[bool, typer.Option("--json", help="Print the same as JSON to standard output.")]
+Root = Annotated[
+    Path | None, typer.Option(help="Folder that the manifest's paths start from; its own by default.")
+]
+Size = Annotated[int, typer.Option(help="Edge of a simulated volume in voxels.")]
+Seed = Annotated[int, typer.Option(help="Another seed gives other volumes of the same domains.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"segbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
+
+@app.command("eval")
+def eval_(
+    zoo: Annotated[str, typer.Option(help="A zoo model, or a folder that training wrote.")] = "vnet-battery",
+    domain: Annotated[str, typer.Option(help="all, a name, a pattern, or several with commas.")] = "all",
+    data: Annotated[str, typer.Option(help="battery16, or a manifest FILE.toml.")] = "battery16",
+    root: Root = None,
+    samples: Annotated[int, typer.Option(help="Monte-Carlo samples T.")] = 16,
+    seed: Annotated[int, typer.Option(help="Of the dropout masks: the same seed gives the same rows.")] = 0,
+    engine: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or torch.")] = "auto",
+    precision: Annotated[str, typer.Option(help="f32, or bf16 where the engine has it.")] = "f32",
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; all by default.")] = None,
+    size: Size = 96,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for rows.json, table.md, table.csv and panels.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Evaluate a model: accuracy, IoU, F1, viability and uncertainty of every domain, beside baselines.
+
+    \b
+    Examples:
+      segbench eval --zoo vnet-battery --domain all
+      segbench eval --zoo vnet-battery --domain 'Electrode_I*,Tesla' --samples 8 --out runs/eval
+      segbench eval --zoo vnet-battery --data my-scans.toml --root /data/scans
+    """
+    from segbench.cli.evaluation import run_eval
+    from segbench.evaluate.run import Request
+
+    run_eval(Request(zoo, domain, data, root, samples, seed, engine, precision, threads, size, out), json)
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        Path, typer.Argument(help="A recipe, such as train/vnet-battery.toml.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for checkpoint, curves and model; runs/NAME by default.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many steps of the recipe's schedule.")
+    ] = None,
+) -> None:
+    """Train a model from its recipe, or go on where an interrupted training stopped.
+
+    The folder that it writes is a model: name it after --zoo.
+
+    \b
+    Examples:
+      segbench train train/vnet-battery.toml
+      segbench train train/vnet-battery.toml --steps 200 --out runs/short
+      segbench eval --zoo runs/short --domain Tesla
+    """
+    from segbench.cli.training import run_train
+
+    run_train(recipe, out, steps)
+
+
+@zoo_app.command("list")
+def zoo_list(json: Json = False) -> None:
+    """List the models of the zoo.
+
+    \b
+    Example:
+      segbench zoo list
+    """
+    from segbench.cli.models import list_models
+
+    list_models(json)
+
+
+@zoo_app.command("show")
+def zoo_show(
+    model: Annotated[str, typer.Argument(help="A zoo model or a folder.", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Show a model's card: input, classes, dropout sites, training, limits.
+
+    \b
+    Example:
+      segbench zoo show vnet-battery
+    """
+    from segbench.cli.models import show_model
+
+    show_model(model, json)
+
+
+@zoo_app.command("verify")
+def zoo_verify(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="A zoo model or a folder; the whole zoo by default.", show_default=False),
+    ] = None,
+) -> None:
+    """Check files against their cards, and that the graph's dropout is alive, deterministic and data.
+
+    \b
+    Examples:
+      segbench zoo verify
+      segbench zoo verify vnet-battery
+    """
+    from segbench.cli.models import verify_models
+
+    verify_models(model)
+
+
+@data_app.command("list")
+def data_list(json: Json = False) -> None:
+    """List the domains of battery16.
+
+    \b
+    Example:
+      segbench data list
+    """
+    from segbench.cli.datasets import list_domains
+
+    list_domains(json)
+
+
+@data_app.command("show")
+def data_show(
+    domain: Annotated[str, typer.Argument(help="A domain of battery16.", show_default=False)],
+    size: Size = 96,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write a picture of the middle slice, as PNG.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show what a domain is made of and what its volume measures.
+
+    \b
+    Examples:
+      segbench data show Tesla
+      segbench data show Electrode_III_3 --out electrode.png
+    """
+    from segbench.cli.datasets import show_domain
+
+    show_domain(domain, size, seed, out, json)
+
+
+@data_app.command("make")
+def data_make(
+    name: Annotated[str, typer.Argument(help="battery16", show_default=False)],
+    size: Size = 96,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write image, truth and label of every domain as TIFF.")
+    ] = None,
+) -> None:
+    """Make the simulated volumes now rather than on first use.
+
+    \b
+    Examples:
+      segbench data make battery16
+      segbench data make battery16 --size 128 --seed 7 --out volumes
+    """
+    from segbench.cli.datasets import make_data
+
+    make_data(name, size, seed, out)
+
+
+@data_app.command("check")
+def data_check(
+    manifest: Annotated[Path, typer.Argument(help="A manifest FILE.toml.", show_default=False)],
+    root: Root = None,
+    json: Json = False,
+) -> None:
+    """Prove that a manifest loads, that its splits do not overlap, and that images and labels align.
+
+    \b
+    Example:
+      segbench data check my-scans.toml --root /data/scans
+    """
+    from segbench.cli.datasets import check_manifest
+
+    check_manifest(manifest, root, json)

@@ -1,0 +1,131 @@
+"""`segbench data`."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from segbench.cli.screen import NOTES, print_json, progress_bar, results
+from segbench.data import battery16
+from segbench.data.case import Case
+from segbench.data.domains import DOMAINS
+from segbench.data.manifest import read_manifest
+from segbench.data.manifest_check import check
+from segbench.errors import UnknownNameError
+from segbench.evaluate.printed import sandia
+from segbench.io import check_output_folder, write_tiff
+from segbench.metrics.viability import separability, viability
+
+
+def list_domains(json: bool) -> None:
+    """The sixteen, with what the study prints of each."""
+    printed = sandia()
+    if json:
+        print_json([{"domain": name, **printed.of(name)} for name in DOMAINS])
+        return
+    table = Table("domain", "printed accuracy", "printed viability, human", "and model", pad_edge=False)
+    for name in DOMAINS:
+        values = printed.of(name).values()
+        table.add_row(name, *(f"{value:.3f}" for value in values))
+    results().print(table)
+    results().print(
+        "Simulated stand-ins with the names of the study's domains; the printed values are the study's."
+    )
+
+
+def load(names: list[str], size: int, seed: int) -> list[Case]:
+    """Cases of battery16, with a bar where they have to be made."""
+    with progress_bar() as bars:
+        task = bars.add_task("making battery16", total=None, visible=False)
+
+        def made(done: int, total: int, name: str) -> None:
+            bars.update(task, completed=done, total=total, visible=True, description=f"making {name}")
+
+        return battery16.load(names, size, seed, progress=made)
+
+
+def show_domain(name: str, size: int, seed: int, out: Path | None, json: bool) -> None:
+    """What a domain is made of, and what its volume measures."""
+    case = load([name], size, seed)[0]
+    domain = DOMAINS[name]
+    measured = {
+        "share of active material": float(case.truth.mean()),
+        "human label agrees with the truth": float((case.label == case.truth).mean()),
+        "viability of the human label": viability(case.image, case.label),
+        "viability of the truth": viability(case.image, case.truth),
+        "separability of the truth": separability(case.image, case.truth),
+    }
+    made_of = {part: asdict(getattr(domain, part)) for part in ("geometry", "scan", "annotator")}
+    if json:
+        print_json({"domain": name, "size": size, "seed": seed, "measured": measured, **made_of})
+    else:
+        console = results()
+        console.print(f"[bold]{name}[/bold], simulated, {size}^3 voxels, seed {seed}")
+        for what, value in measured.items():
+            console.print(f"  {what}: {value:.3f}")
+        for part, values in made_of.items():
+            console.print(f"  {part}: " + ", ".join(f"{k} {v}" for k, v in values.items()), soft_wrap=True)
+    if out is not None:
+        _picture(case, out)
+        NOTES.print(f"written: {out}")
+
+
+def _picture(case: Case, out: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    check_output_folder(out.parent)
+    figure = Figure(figsize=(9, 3.3), layout="constrained")
+    FigureCanvasAgg(figure)
+    z = len(case.image) // 2
+    low, high = np.percentile(case.image[z], [0.5, 99.5])
+    shown = (
+        ("slice", case.image, low, high),
+        ("truth", case.truth, 0, 1),
+        ("human-like label", case.label, 0, 1),
+    )
+    for axis, (title, volume, bottom, top) in zip(figure.subplots(1, 3), shown, strict=True):
+        axis.imshow(volume[z], cmap="gray", vmin=bottom, vmax=top, interpolation="nearest")
+        axis.set(title=f"{case.domain}, {title}", xticks=[], yticks=[])
+    figure.savefig(out, dpi=110)
+
+
+def make_data(name: str, size: int, seed: int, out: Path | None) -> None:
+    """Makes battery16, and writes it as TIFF where a folder is named."""
+    if name != "battery16":
+        raise UnknownNameError("data set to make", name, ["battery16"])
+    if out is not None:
+        check_output_folder(out, need_bytes=len(DOMAINS) * size**3 * 6)
+    cases = load(list(DOMAINS), size, seed)
+    for case in cases if out is not None else []:
+        assert out is not None
+        for part in ("image", "truth", "label"):
+            write_tiff(out / f"{case.domain}.{part}.tif", getattr(case, part))
+    where = f", written to {out}" if out is not None else ""
+    NOTES.print(f"battery16: {len(cases)} domains of {size}^3 voxels, seed {seed}{where}")
+
+
+def check_manifest(path: Path, root: Path | None, json: bool) -> None:
+    """Checks a manifest; warnings are printed, errors are one line and exit code 2."""
+    manifest = read_manifest(path)
+    with progress_bar() as bars:
+        task = bars.add_task("checking", total=sum(len(d.case) for d in manifest.domain))
+        report = check(manifest, root, lambda _: bars.advance(task))
+    if json:
+        print_json({"warnings": report.warnings, "cases": [asdict(case) for case in report.cases]})
+        return
+    table = Table("domain", "case", "split", "shape (Z, Y, X)", "dtype", "voxel (µm)", pad_edge=False)
+    for name in manifest.classes:
+        table.add_column(name, justify="right")
+    for case in report.cases:
+        voxel = "unknown" if case.voxel_um is None else " ".join(f"{v:g}" for v in case.voxel_um)
+        shape = " ".join(str(n) for n in case.shape)
+        shares = (f"{share:.3f}" for share in case.shares)
+        table.add_row(case.domain, case.name, case.split, shape, case.dtype, voxel, *shares)
+    results().print(table)
+    for warning in report.warnings:
+        results().print(f"  warning: {warning}", style="yellow", soft_wrap=True)
+    results().print(
+        f"{manifest.name}: {len(report.cases)} cases load; splits do not overlap. Licence: {manifest.licence}"
+    )

@@ -1,0 +1,64 @@
+"""`segbench eval`."""
+
+from rich.table import Table as RichTable
+
+from segbench.cli.screen import NOTES, print_json, progress_bar, results
+from segbench.evaluate.run import PAGE, Request, run
+from segbench.evaluate.table import Table
+
+
+def run_eval(request: Request, json: bool) -> None:
+    """Evaluates with progress bars and prints the tables, or the rows as JSON."""
+    with progress_bar() as bars:
+        making = bars.add_task("making battery16", total=None, visible=False)
+        whole = bars.add_task("evaluating", total=None, visible=False)
+        seen: list[str] = []
+
+        def made(done: int, total: int, name: str) -> None:
+            bars.update(
+                making, completed=done, total=total, visible=True, description=f"making battery16: {name}"
+            )
+
+        def stepped(what: str, _: float) -> None:
+            domain = what.split("/", maxsplit=1)[0].split(":", maxsplit=1)[0]
+            if domain not in seen:
+                seen.append(domain)
+            bars.update(whole, completed=len(seen) - 1, description=what, visible=True)
+
+        def counted(domains: int) -> None:
+            bars.update(making, visible=False)
+            bars.update(whole, total=domains, visible=True)
+
+        result = run(request, made, stepped, counted)
+    if json:
+        print_json([row.model_dump(mode="json") for row in result.rows])
+    else:
+        for table in result.tables:
+            show(table)
+        row = result.rows[0]
+        seconds = sum(r.wall_s for r in result.rows if r.kind == "case")
+        results().print(
+            f"{request.data}: {result.note}.\n"
+            f"T = {row.samples}, seed {row.seed}, {row.engine} {row.precision} on {row.device}, {row.threads} threads; "
+            f"prediction took {seconds:.1f} s.",
+            soft_wrap=True,
+        )
+    if request.out is not None:
+        NOTES.print(f"written to {request.out} (see {request.out / PAGE})", soft_wrap=True)
+
+
+def show(table: Table) -> None:
+    """One table on the terminal; printed values are dim."""
+    head, *body, mean = table.text()
+    rich = RichTable(title=table.title, title_justify="left", pad_edge=False)
+    rich.add_column(head[0], no_wrap=True)
+    for name, column in zip(head[1:], table.columns, strict=True):
+        rich.add_column(name, justify="right", style="dim" if column.printed else "")
+    for line in body:
+        rich.add_row(*line)
+    rich.add_section()
+    rich.add_row(*mean, style="bold")
+    console = results()
+    console.print(rich)
+    for note in table.notes:
+        console.print(f"  {note}", style="dim", soft_wrap=False)

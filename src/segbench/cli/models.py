@@ -1,0 +1,39 @@
+"""`segbench zoo`."""
+
+from rich.table import Table
+
+from segbench.cli.screen import print_json, results
+from segbench.zoo import CARD, find, names, page
+
+
+def list_models(json: bool) -> None:
+    """A line per model."""
+    models = [find(name) for name in names()]
+    if json:
+        print_json([m.card.model_dump(mode="json", exclude_none=True) for m in models])
+        return
+    table = Table("model", "version", "parameters", "classes", "what it is", pad_edge=False)
+    for model in models:
+        card = model.card
+        table.add_row(
+            card.name, card.version, f"{card.network.parameters:,}", ", ".join(card.classes), card.title
+        )
+    results().print(table)
+
+
+def show_model(name: str, json: bool) -> None:
+    """The card as its page, or as JSON."""
+    card = find(name).card
+    if json:
+        print_json(card.model_dump(mode="json", exclude_none=True))
+    else:
+        results().print(page(card), markup=False, soft_wrap=True)
+
+
+def verify_models(name: str | None) -> None:
+    """Checks one model, or all; the first fault ends with its message."""
+    from segbench.export.verify import verify
+
+    for wanted in [name] if name else names():
+        model = find(wanted)
+        results().print(f"{wanted}: files as pinned in {CARD}; {verify(model)}", soft_wrap=True)

@@ -1,0 +1,37 @@
+"""`segbench train`."""
+
+from pathlib import Path
+
+from segbench.cli.screen import NOTES, progress_bar
+from segbench.recipe import read_toml
+from segbench.train.checkpoint import Record
+from segbench.train.recipe import Recipe
+from segbench.train.run import train
+
+
+def run_train(recipe_file: Path, out: Path | None, steps: int | None) -> None:
+    """Trains with progress bars; validation scores are printed as they come."""
+    recipe = read_toml(recipe_file, Recipe)
+    folder = out or Path("runs") / recipe.name
+    with progress_bar() as bars:
+        making = bars.add_task("making training volumes", total=None, visible=False)
+        stepping = bars.add_task("training", total=min(recipe.steps, steps or recipe.steps), visible=False)
+
+        def made(done: int, total: int, name: str) -> None:
+            bars.update(making, completed=done, total=total, visible=True, description=f"making {name}")
+
+        def stepped(record: Record) -> None:
+            bars.update(making, visible=False)
+            text = f"training, loss {record['loss']:.3f}"
+            bars.update(stepping, completed=int(record["step"] or 0), visible=True, description=text)
+            if "validation_miou" in record:
+                accuracy, miou = record["validation_accuracy"], record["validation_miou"]
+                NOTES.print(
+                    f"step {record['step']}: loss {record['loss']:.4f}; "
+                    f"validation accuracy {accuracy:.4f}, mIoU {miou:.4f}"
+                )
+
+        card = train(recipe_file, folder, steps, made, stepped)
+    NOTES.print(
+        f"{card.name}: {card.training.steps} steps, written to {folder}; try: segbench eval --zoo {folder}"
+    )

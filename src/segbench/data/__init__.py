@@ -1,0 +1,1 @@
+"""Simulated and measured volumes, and how they are varied."""

@@ -1,0 +1,197 @@
+"""Your own data: a manifest (TOML) names files of labelled images, their classes, split, licence and hashes.
+
+Paths are relative to the manifest's folder, or to a root given at the call, and never lead out of it. A path
+is a file, a folder of slices or a pattern (`slices/*.tif`). `manifest_load` reads what is named here, and
+`manifest_check` proves that it all fits.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, StringConstraints, model_validator
+
+from segbench.errors import InputError, UnknownNameError
+from segbench.io.files import slices_of
+from segbench.recipe import Strict, read_toml
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+def _relative(path: str) -> str:
+    parts = PurePosixPath(path)
+    if not path.strip() or "\0" in path or "\\" in path or re.match(r"[A-Za-z]:", path):
+        raise ValueError("write a relative path with forward slashes")
+    if parts.is_absolute() or ".." in parts.parts:
+        raise ValueError(f"{path!r} leads out of the data folder: write a path below it")
+    return str(parts)
+
+
+def _no_ignore(value: object) -> object:
+    if isinstance(value, str):
+        raise ValueError(f"{value!r} is no class index (ignored voxels are not supported yet)")
+    return value
+
+
+# A name becomes part of file names in the run folder.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+RelativePath = Annotated[str, AfterValidator(_relative)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Edge = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Index = Annotated[int, Field(ge=0, le=254)]
+ClassIndex = Annotated[int, BeforeValidator(_no_ignore), Field(ge=0, le=254)]
+
+
+class Case(Strict):
+    """One image with its label; `z` takes the slices from z[0] to z[1] - 1 of both files."""
+
+    name: Name
+    split: Split
+    image: RelativePath
+    label: RelativePath
+    image_sha256: Sha256 | None = None
+    label_sha256: Sha256 | None = None
+    z: tuple[int, int] | None = None
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.image == self.label:
+            raise ValueError(f"case {self.name!r} has the same file as image and label")
+        if self.z is not None and not 0 <= self.z[0] < self.z[1]:
+            raise ValueError(f"case {self.name!r}: z = {list(self.z)} is no range [first, one past the last]")
+        return self
+
+
+class Domain(Strict):
+    """Cases of one material and scanner; `labels` maps a value in the label files to a class index."""
+
+    name: Name
+    labels: dict[int, ClassIndex] = Field(min_length=1)
+    case: tuple[Case, ...] = Field(min_length=1)
+    voxel_um: tuple[Edge, Edge, Edge] | None = None
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        _distinct(f"case of domain {self.name!r}", [case.name for case in self.case])
+        return self
+
+
+class Manifest(Strict):
+    """What is in a manifest file; `classes[i]` is the name of class i."""
+
+    name: Name
+    title: str = ""
+    source: str
+    licence: str
+    use: Literal["check only", "train and check"]
+    classes: tuple[str, ...] = Field(min_length=2, max_length=255)
+    domain: tuple[Domain, ...] = Field(min_length=1)
+    _path: Path | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        _distinct("class", list(self.classes))
+        _distinct("domain", [domain.name for domain in self.domain])
+        for domain in self.domain:
+            for value, index in domain.labels.items():
+                if index >= len(self.classes):
+                    raise ValueError(
+                        f"domain {domain.name!r}: label {value} goes to class {index}, "
+                        f"but there are {len(self.classes)} classes"
+                    )
+        everything = [(domain, case) for domain in self.domain for case in domain.case]
+        for (domain, case), (other_domain, other) in combinations(everything, 2):
+            same_hash = case.image_sha256 is not None and case.image_sha256 == other.image_sha256
+            if (case.image == other.image or same_hash) and _overlap(case.z, other.z):
+                raise ValueError(overlap(domain.name, case, other_domain.name, other))
+        return self
+
+    @property
+    def path(self) -> Path | None:
+        """The file it was read from."""
+        return self._path
+
+    def cases(self, root: Path | None = None, domain: str | None = None, split: str | None = None) -> list["Located"]:
+        """Cases in the order of the file, with their paths below `root` (or the manifest's folder).
+
+        Raises:
+            InputError: An unknown domain or split, or a path that leads out of the root through a link.
+        """
+        names = [d.name for d in self.domain]
+        if domain is not None and domain not in names:
+            raise UnknownNameError("domain", domain, names)
+        if split is not None and split not in SPLITS:
+            raise UnknownNameError("split", split, SPLITS)
+        root = root if root is not None else self._path.parent if self._path else Path()
+        if not root.is_dir():
+            raise InputError(f"{root}: no such folder: give the folder that holds the data of {self.name!r}")
+        return [
+            Located(d, case, _below(root, case.image), _below(root, case.label), len(self.classes))
+            for d in self.domain
+            for case in d.case
+            if domain in (None, d.name) and split in (None, case.split)
+        ]
+
+
+@dataclass(frozen=True)
+class Located:
+    """A case and where its files lie."""
+
+    domain: Domain
+    case: Case
+    image: Path
+    label: Path
+    classes: int
+
+
+def read_manifest(path: str | Path) -> Manifest:
+    """Reads a manifest; splits that share a file are refused already here.
+
+    Raises:
+        InputError: One line that names the file, the key and what is wrong with it.
+    """
+    manifest = read_toml(Path(path), Manifest)
+    manifest._path = Path(path)
+    return manifest
+
+
+def overlap(domain: str, case: Case, other_domain: str, other: Case) -> str:
+    """What to say of two cases that share slices."""
+    pair = f"{domain}/{case.name} ({case.split}) and {other_domain}/{other.name} ({other.split})"
+    fault = "splits overlap" if case.split != other.split else "the same image is named twice"
+    return f"{fault}: {pair} share slices of their images: give each slice to one case"
+
+
+def _overlap(a: tuple[int, int] | None, b: tuple[int, int] | None) -> bool:
+    return a is None or b is None or (a[0] < b[1] and b[0] < a[1])
+
+
+def _distinct(kind: str, names: list[str]) -> None:
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ValueError(f"{kind} named twice: {', '.join(sorted(twice))}")
+
+
+def _below(root: Path, relative: str) -> Path:
+    """`root / relative`, unless a link on the way leads out of `root`."""
+    path = root / relative
+    for file in _files(path):
+        try:
+            inside = file.resolve().is_relative_to(root.resolve())
+        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+            raise InputError(f"{path}: cannot be read ({error})") from error
+        if not inside:
+            raise InputError(f"{path}: a link leads out of {root}: put the file there, or give another root")
+    return path
+
+
+def _files(path: Path) -> Iterator[Path]:
+    yield path
+    try:
+        yield from slices_of(path) or []
+    except InputError:
+        return  # opening it says what is wrong

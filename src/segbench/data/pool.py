@@ -1,0 +1,83 @@
+"""The volumes that a recipe trains on: made once, cached, normalised."""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from segbench.data import battery16
+from segbench.data import cache as disk
+from segbench.data.domains import DOMAINS, Domain, random_domain
+from segbench.errors import InputError, UnknownNameError
+from segbench.normalisation import Normalisation, fit
+from segbench.volume import Float32, UInt8
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A training volume: normalised image and label, both (Z, Y, X), and the truth for validation."""
+
+    domain: str
+    image: Float32
+    label: UInt8
+    truth: UInt8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which volumes: (domain, seed) pairs, the first `training` of them for training, the rest for validation."""
+
+    pairs: tuple[tuple[Domain, int], ...]
+    training: int
+
+
+def plan(domains: tuple[str, ...], per_domain: int, randomised: int, validation: int, first_seed: int) -> Plan:
+    """Named domains first, randomised ones after; seeds count up from `first_seed`, which is never 0.
+
+    Raises:
+        UnknownNameError: A domain is not one of the sixteen.
+    """
+    for name in domains:
+        if name not in DOMAINS:
+            raise UnknownNameError("domain", name, DOMAINS)
+    named = [DOMAINS[name] for name in domains for _ in range(per_domain)]
+    drawn = [
+        random_domain(np.random.default_rng([first_seed, number, zlib.crc32(b"randomised")]))
+        for number in range(randomised + validation)
+    ]
+    both = [*named, *drawn]
+    return Plan(
+        tuple((domain, first_seed + number) for number, domain in enumerate(both)),
+        len(named) + randomised,
+    )
+
+
+def _make(domain: Domain, size: int, seed: int, path: Path) -> str:
+    if disk.read(path) is None:
+        disk.write(path, battery16.make_case(domain, size, seed))
+    return domain.name
+
+
+def make(wanted: Plan, size: int, folder: Path, workers: int, progress: Progress | None = None) -> list[Path]:
+    """Makes the volumes of a plan in worker processes, as files that a resumed run finds again."""
+    paths = [folder / f"{size}-{seed:06d}-{zlib.crc32(repr(domain).encode()):08x}.npz" for domain, seed in wanted.pairs]
+    jobs = (delayed(_make)(domain, size, seed, path) for (domain, seed), path in zip(wanted.pairs, paths, strict=True))
+    made = Parallel(max(1, workers), return_as="generator_unordered")(jobs)
+    for done, name in enumerate(made, start=1):
+        if progress is not None:
+            progress(done, len(paths), name)
+    return paths
+
+
+def read(path: Path, domain: str, normalisation: Normalisation, labels: str) -> Sample:
+    """One volume of a pool, normalised; `labels` is "truth" or "human"."""
+    case = disk.read(path)
+    if case is None:
+        raise InputError(f"{path}: a training volume is missing or damaged; start again to make it anew")
+    scaled = fit(normalisation, case.image, str(path))(case.image)
+    return Sample(domain, scaled, case.truth if labels == "truth" else case.label, case.truth)

@@ -1,0 +1,31 @@
+"""An engine without a network, for tests of everything around engines."""
+
+import numpy as np
+
+from segbench.engines import check_precision
+from segbench.volume import Float32
+from segbench.zoo import Model
+
+
+class Fake:
+    """Logits are the normalised grey value plus a shift of each sample, which its masks decide."""
+
+    name = "fake"
+    version = "1"
+    device = "none"
+    threads = 1
+
+    def __init__(self, model: Model, precision: str, threads: int | None) -> None:
+        check_precision(self.name, precision, ("f32",))
+        self.precision = precision
+        self._columns = sum(site.channels for site in model.card.dropout)
+        self._classes = 1 if model.card.activation == "sigmoid" else len(model.card.classes)
+
+    def run(self, image: Float32, masks: Float32) -> Float32:
+        """See `Engine.run`."""
+        assert image.shape[:2] == (1, 1)
+        assert masks.shape[1] == self._columns
+        weights = np.arange(1, self._columns + 1, dtype=np.float64)
+        shift = ((masks @ weights) / max(weights.sum(), 1) - 1).astype(np.float32)
+        logits = 2 * image + shift.reshape(-1, 1, 1, 1, 1)
+        return np.repeat(logits, self._classes, axis=1).astype(np.float32)

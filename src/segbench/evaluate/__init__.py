@@ -1,0 +1,1 @@
+"""Models against labels: rows, tables and panels."""

@@ -1,0 +1,173 @@
+"""Evaluates a model, and the baselines beside it, case by case into rows."""
+
+import time
+from collections.abc import Callable, Iterator
+
+from segbench import __version__
+from segbench.engines import Engine
+from segbench.errors import InputError
+from segbench.evaluate import baselines
+from segbench.evaluate.cases import DataSet, Labelled
+from segbench.evaluate.scores import Scores, of_references, of_uncertainty, score
+from segbench.hardware import cores, processor
+from segbench.predict import Prediction, predict
+from segbench.rows import Confusion, Row, git_hash, now, versions
+from segbench.zoo import Model
+
+Progress = Callable[[str, float], None]  # (what is being done, share of the case that is done)
+Keep = Callable[[Labelled, Prediction], None]
+PREDICTED = (
+    "normalisation, tiles with their halo, all samples, aggregation; the first case compiles the graph"
+)
+OTSU, FOREST = "otsu", "forest"
+
+
+def evaluate(
+    model: Model,
+    engine: Engine,
+    data: DataSet,
+    samples: int,
+    seed: int,
+    progress: Progress | None = None,
+    keep: Keep | None = None,
+) -> Iterator[Row]:
+    """Rows of every case: the model, Otsu's threshold, and a forest that saw one labelled slice.
+
+    Args:
+        model: What to evaluate.
+        engine: The same model, started.
+        data: Labelled volumes.
+        samples: Monte-Carlo samples T.
+        seed: Of masks and forest.
+        progress: Called as tiles are done.
+        keep: Called with every prediction, for pictures.
+    """
+    if len(data.classes) != len(model.card.classes):
+        raise InputError(
+            f"model {model.card.name!r} tells {len(model.card.classes)} classes apart, "
+            f"{data.name} has {len(data.classes)} ({', '.join(data.classes)})"
+        )
+    for domain in data.domains:
+        cases = list(data.cases(domain))
+        for number, case in enumerate(cases):
+            prediction, seconds = _predict(model, engine, case, samples, seed, progress)
+            if keep is not None:
+                keep(case, prediction)
+            yield _model_row(model, engine, data, case, prediction, seconds)
+            shown = _shown(case, cases[number - 1] if len(cases) > 1 else None)
+            if progress is not None:
+                progress(f"{case.domain}: baselines", 1.0)
+            yield from _baseline_rows(data, case, shown, seed)
+
+
+def _predict(
+    model: Model, engine: Engine, case: Labelled, samples: int, seed: int, progress: Progress | None
+) -> tuple[Prediction, float]:
+    def tile(done: int, total: int) -> None:
+        if progress is not None:
+            progress(case.domain if case.name == case.domain else f"{case.domain}/{case.name}", done / total)
+
+    tile(0, 1)
+    start = time.perf_counter()
+    prediction = predict(case.image, model.card, engine, samples, seed, tile)
+    return prediction, time.perf_counter() - start
+
+
+def _model_row(
+    model: Model, engine: Engine, data: DataSet, case: Labelled, prediction: Prediction, seconds: float
+) -> Row:
+    scores, truth, human = score(case, prediction.labels, prediction.probability, data.classes)
+    return _row(
+        case,
+        scores | of_uncertainty(prediction) | of_references(case),
+        (truth, human),
+        kind="case",
+        model=model.card.name,
+        model_hash=model.hash,
+        engine=engine.name,
+        device=engine.device,
+        precision=engine.precision,
+        threads=engine.threads,
+        samples=prediction.samples,
+        seed=prediction.seed,
+        wall_s=seconds,
+        timed=PREDICTED,
+    )
+
+
+def _shown(case: Labelled, other: Labelled | None) -> baselines.LabelledSlice | None:
+    """What a forest may see: the middle slice of this volume, or, for a single slice, another one of its domain."""
+    if case.image.shape[0] > 1:
+        return baselines.middle_slice(case.image.data[:], case.human if case.truth is None else case.truth)
+    if other is None:
+        return None
+    return baselines.middle_slice(other.image.data[:], other.human if other.truth is None else other.truth)
+
+
+def _baseline_rows(
+    data: DataSet, case: Labelled, shown: baselines.LabelledSlice | None, seed: int
+) -> Iterator[Row]:
+    image = case.image.data[:]
+    start = time.perf_counter()
+    labels = baselines.otsu(image)
+    yield _baseline(
+        data, case, OTSU, score(case, labels, None, data.classes), None, time.perf_counter() - start
+    )
+    if shown is None:
+        return  # the only labelled slice of its domain: nothing to train on that is not tested on
+    if shown.image.shape == image.shape and case.image.shape[0] > 1:
+        shown = baselines.LabelledSlice(
+            image, shown.z, shown.labels
+        )  # one array, so features are computed once
+    start = time.perf_counter()
+    labels, probability = baselines.forest(image, shown, seed, cores())
+    seconds = time.perf_counter() - start
+    yield _baseline(data, case, FOREST, score(case, labels, probability, data.classes), seed, seconds)
+
+
+def _baseline(
+    data: DataSet,
+    case: Labelled,
+    name: str,
+    scored: tuple[Scores, Confusion | None, Confusion],
+    seed: int | None,
+    seconds: float,
+) -> Row:
+    scores, truth, human = scored
+    return _row(
+        case,
+        scores,
+        (truth, human),
+        kind="baseline",
+        model=name,
+        model_hash=None,
+        engine="scikit-image" if name == OTSU else "scikit-learn",
+        device=processor(),
+        precision="f32",
+        threads=cores() if name == FOREST else 1,
+        samples=0,
+        seed=seed,
+        wall_s=seconds,
+        timed="training on one slice, features and prediction" if name == FOREST else "threshold",
+    )
+
+
+def _row(case: Labelled, scores: Scores, counts: tuple[Confusion | None, Confusion], **rest: object) -> Row:
+    z, y, x = case.image.shape
+    return Row.model_validate(
+        dict(
+            data=case.data,
+            domain=case.domain,
+            case=case.name,
+            data_hash=case.hash,
+            metrics=scores,
+            confusion_truth=counts[0],
+            confusion_human=counts[1],
+            voxels=z * y * x,
+            versions=versions(),
+            git=git_hash(),
+            segbench=__version__,
+            made=now(),
+            **rest,
+        )
+    )

@@ -1,0 +1,72 @@
+"""Scores of one labelled volume, by name."""
+
+import numpy as np
+
+from segbench.evaluate.cases import Labelled
+from segbench.metrics import overlap
+from segbench.metrics.counts import confusion
+from segbench.metrics.ranking import auc
+from segbench.metrics.viability import separability, viability
+from segbench.predict import Prediction
+from segbench.rows import Confusion
+from segbench.volume import Float32, UInt8
+
+Scores = dict[str, float]
+
+
+def agreement(
+    reference: UInt8, labels: UInt8, probability: Float32 | None, classes: tuple[str, ...], against: str
+) -> tuple[Scores, Confusion]:
+    """Scores against one reference, each name ending in `against`, and the confusion matrix they come from."""
+    counts = confusion(reference, labels, len(classes))
+    scores = {
+        f"accuracy_{against}": overlap.accuracy(counts),
+        f"miou_{against}": overlap.miou(counts),
+        f"fiou_{against}": overlap.fiou(counts),
+    }
+    for index, name in enumerate(classes):
+        scores[f"f1_{name}_{against}"] = float(overlap.f1(counts)[index])
+        scores[f"precision_{name}_{against}"] = float(overlap.precision(counts)[index])
+        scores[f"recall_{name}_{against}"] = float(overlap.recall(counts)[index])
+    if probability is not None and len(classes) == 2:
+        scores[f"auc_{against}"] = auc(probability, reference == 1)
+    return scores, tuple(tuple(int(n) for n in row) for row in counts)
+
+
+def score(
+    case: Labelled, labels: UInt8, probability: Float32 | None, classes: tuple[str, ...]
+) -> tuple[Scores, Confusion | None, Confusion]:
+    """All scores of some labels of a case; confusion against the truth (if there is one) and the human label."""
+    scores, human = agreement(case.human, labels, probability, classes, "human")
+    truth = None
+    if case.truth is not None:
+        more, truth = agreement(case.truth, labels, probability, classes, "truth")
+        scores |= more
+    if len(classes) == 2:
+        scores["viability"] = viability(case.image.data, labels)
+        scores["separability"] = separability(case.image.data, labels)
+    return scores, truth, human
+
+
+def of_references(case: Labelled) -> Scores:
+    """What the references themselves score: viability, separability and share of class 1; human against truth."""
+    scores: Scores = {}
+    for name, reference in (("human", case.human), ("truth", case.truth)):
+        if reference is None:
+            continue
+        scores[f"viability_of_{name}"] = viability(case.image.data, reference)
+        scores[f"separability_of_{name}"] = separability(case.image.data, reference)
+        scores[f"share_of_{name}"] = float(np.count_nonzero(reference == 1) / reference.size)
+    if case.truth is not None:
+        scores["human_accuracy_truth"] = float(np.count_nonzero(case.human == case.truth) / case.truth.size)
+    return scores
+
+
+def of_uncertainty(prediction: Prediction) -> Scores:
+    """Means over the volume: entropy and mutual information in nats, and the study's percentile range."""
+    return {
+        "entropy": float(prediction.entropy.mean(dtype=np.float64)),
+        "mutual_information": float(prediction.mutual.mean(dtype=np.float64)),
+        "spread": float(prediction.spread.mean(dtype=np.float64)),
+        "share": float(np.count_nonzero(prediction.labels == 1) / prediction.labels.size),
+    }

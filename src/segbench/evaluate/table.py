@@ -1,0 +1,223 @@
+"""Tables as pure functions of rows: a line per domain, a mean, and the printed values in columns of their own."""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from segbench.evaluate.printed import Printed
+from segbench.metrics.correlation import pearson
+from segbench.metrics.overlap import mean
+from segbench.rows import Row
+
+Values = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: key of its values, heading, digits, and whether its values come from the paper."""
+
+    key: str
+    heading: str
+    digits: int = 3
+    printed: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Lines of unrounded values, NaN where undefined.
+
+    Attributes:
+        title: What the table shows.
+        columns: After the first, which names the domain.
+        lines: Domain and its values.
+        mean: Mean over the domains of every column, undefined values left out.
+        notes: What a reader has to know.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    lines: tuple[tuple[str, Values], ...]
+    mean: Values
+    notes: tuple[str, ...] = ()
+
+    def text(self) -> list[list[str]]:
+        """Heading, lines and mean as rounded text; undefined is "nan"."""
+        head = ["domain", *(column.heading for column in self.columns)]
+        body = [[name, *(self._cell(values, c) for c in self.columns)] for name, values in self.lines]
+        return [head, *body, ["mean", *(self._cell(self.mean, c) for c in self.columns)]]
+
+    @staticmethod
+    def _cell(values: Values, column: Column) -> str:
+        value = values.get(column.key, math.nan)
+        return "nan" if math.isnan(value) else f"{value:.{column.digits}f}"
+
+
+def per_domain(rows: Sequence[Row], name: str) -> dict[str, Values]:
+    """Mean of every metric over the cases of a domain, for the model or baseline `name`, in the order of the rows."""
+    grouped: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.model == name:
+            grouped.setdefault(row.domain, []).append(row)
+    return {
+        domain: {key: mean([r.metrics.get(key, math.nan) for r in found]) for key in found[0].metrics}
+        | {"cases": float(len(found))}
+        for domain, found in grouped.items()
+    }
+
+
+def tables(
+    rows: Sequence[Row], classes: Sequence[str], printed: Printed | None, trained_on: Sequence[str] = ()
+) -> list[Table]:
+    """The tables of one run: agreement with labels, then viability and uncertainty.
+
+    Args:
+        rows: Of one model and its baselines.
+        classes: Names of the classes.
+        printed: The study's values, for battery16.
+        trained_on: Domains that the model was trained on; marked with an asterisk.
+    """
+    model = next(row.model for row in rows if row.kind == "case")
+    lines = per_domain(rows, model)
+    for name in {row.model for row in rows if row.kind == "baseline"}:
+        for domain, values in per_domain(rows, name).items():
+            lines[domain] |= {f"{name}_{key}": value for key, value in values.items()}
+    for domain in lines:
+        lines[domain] |= printed.of(domain) if printed else {}
+    has_truth = any(row.confusion_truth is not None for row in rows)
+    against = "truth" if has_truth else "human"
+    marked = tuple((f"{name}*" if name in trained_on else name, values) for name, values in lines.items())
+    made = [
+        _table(
+            f"{model}: agreement",
+            _agreement(classes, against, printed is not None),
+            marked,
+            _notes(against, trained_on),
+        ),
+    ]
+    if len(classes) == 2:
+        made.append(
+            _table(
+                f"{model}: viability and uncertainty",
+                _viability(has_truth, printed is not None),
+                marked,
+                _wins(list(lines.values()), printed),
+            )
+        )
+    return made
+
+
+def _agreement(classes: Sequence[str], against: str, printed: bool) -> list[Column]:
+    label = "human label" if against == "truth" else "label"
+    columns = [Column("accuracy_human", f"accuracy, {label}")]
+    if printed:
+        columns.append(Column("printed_accuracy", "printed", printed=True))
+    if against == "truth":
+        columns.append(Column("accuracy_truth", "accuracy, truth"))
+    columns += [Column(f"miou_{against}", "mIoU"), Column(f"fiou_{against}", "fIoU")]
+    columns += [Column(f"f1_{name}_{against}", f"F1 {name}") for name in classes]
+    if len(classes) == 2:
+        columns.append(Column(f"auc_{against}", "AUC"))
+    return [
+        *columns,
+        Column(f"forest_accuracy_{against}", "forest"),
+        Column(f"otsu_accuracy_{against}", "Otsu"),
+    ]
+
+
+def _viability(has_truth: bool, printed: bool) -> list[Column]:
+    columns = [Column("viability_of_human", "viability, human" if has_truth else "viability, label", 2)]
+    if printed:
+        columns.append(Column("printed_human_viability", "printed", 2, printed=True))
+    columns.append(Column("viability", "viability, model", 2))
+    if printed:
+        columns.append(Column("printed_ml_viability", "printed", 2, printed=True))
+    if has_truth:
+        columns.append(Column("viability_of_truth", "viability, truth", 2))
+    return [
+        *columns,
+        Column("separability", "separability"),
+        Column("entropy", "entropy (nat)"),
+        Column("mutual_information", "mutual inf. (nat)", 4),
+        Column("spread", "P70 - P30", 4),
+    ]
+
+
+def _table(
+    title: str, columns: Sequence[Column], lines: tuple[tuple[str, Values], ...], notes: Sequence[str]
+) -> Table:
+    used = tuple(
+        c for c in columns if any(not math.isnan(v.get(c.key, math.nan)) for _, v in lines) or not c.printed
+    )
+    means = {c.key: mean([values.get(c.key, math.nan) for _, values in lines]) for c in used}
+    missing = [
+        f"{c.heading} is undefined for {n} of {len(lines)} domains, which its mean leaves out"
+        for c in used
+        if (n := sum(math.isnan(values.get(c.key, math.nan)) for _, values in lines))
+    ]
+    return Table(title, used, lines, means, (*notes, *missing))
+
+
+def _notes(against: str, trained_on: Sequence[str]) -> list[str]:
+    reference = "the truth" if against == "truth" else "the label"
+    notes = [
+        f"mIoU, fIoU, F1, AUC, forest and Otsu (their accuracy) are against {reference}; voxels are pooled per volume, "
+        "then volumes are averaged; an absent class is nan and left out"
+    ]
+    if trained_on:
+        notes.append("* trained on this domain (other volumes of it)")
+    return notes
+
+
+def viability_gap(lines: Sequence[Values]) -> tuple[int, int, float]:
+    """How often the model's viability exceeds the human label's, of how many, and Pearson's r of accuracy and gap.
+
+    The accuracy is that against the human label; the gap is model minus human (Sandia study, table 0.2).
+    """
+    gaps = np.array([v["viability"] - v["viability_of_human"] for v in lines])
+    accuracies = np.array([v["accuracy_human"] for v in lines])
+    there = np.isfinite(gaps) & np.isfinite(accuracies)
+    return int((gaps[there] > 0).sum()), int(there.sum()), pearson(accuracies[there], gaps[there])
+
+
+def _wins(lines: Sequence[Values], printed: Printed | None) -> list[str]:
+    wins, count, r = viability_gap(lines)
+    study = f" (the study: {printed.wins} of {len(printed.domains)})" if printed else ""
+    study_r = f" (the study: {printed.correlation:.3f})" if printed else ""
+    correlation = "undefined" if math.isnan(r) else f"{r:.3f}"
+    return [
+        f"the model's viability is above the human label's in {wins} of {count} domains{study}",
+        f"correlation of accuracy (human label) and viability gap (model - human): {correlation}{study_r}",
+    ]
+
+
+def markdown(made: Sequence[Table], heading: str) -> str:
+    """All tables as one Markdown page; printed values in italics."""
+    parts = [f"# {heading}\n"]
+    for table in made:
+        head, *body = table.text()
+        italic = [False, *(c.printed for c in table.columns)]
+        parts.append(f"## {table.title}\n")
+        parts.append("| " + " | ".join(head) + " |\n|" + "---|" + "---:|" * (len(head) - 1))
+        for line in body:
+            cells = [f"*{cell}*" if slanted else cell for cell, slanted in zip(line, italic, strict=True)]
+            parts.append("| " + " | ".join(cells) + " |")
+        parts.append("\n" + "\n".join(f"- {note}" for note in table.notes) + "\n")
+    return "\n".join(parts)
+
+
+def comma_separated(made: Sequence[Table]) -> str:
+    """All columns of all tables, unrounded, a line per domain; undefined is empty."""
+    keys = list(dict.fromkeys(c.key for table in made for c in table.columns))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["domain", *keys])
+    number: Callable[[float], str] = lambda v: "" if math.isnan(v) else repr(v)  # noqa: E731
+    for name, values in made[0].lines:
+        writer.writerow([name, *(number(values.get(key, math.nan)) for key in keys)])
+    means = {key: value for table in made for key, value in table.mean.items()}
+    writer.writerow(["mean", *(number(means[key]) for key in keys)])
+    return out.getvalue()

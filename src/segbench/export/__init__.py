@@ -1,0 +1,1 @@
+"""From a PyTorch network to what other runtimes read."""

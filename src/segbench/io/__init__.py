@@ -1,0 +1,20 @@
+"""Files in and out: images and labels as lazy volumes, results that are never half-written."""
+
+from segbench.io.atomic import check_output_folder, replacing, write_bytes, write_tiff
+from segbench.io.checks import blocks, check_image
+from segbench.io.files import file_sha256
+from segbench.io.opening import open_volume, read_labels
+from segbench.io.planes import depth_range
+
+__all__ = [
+    "blocks",
+    "check_image",
+    "check_output_folder",
+    "depth_range",
+    "file_sha256",
+    "open_volume",
+    "read_labels",
+    "replacing",
+    "write_bytes",
+    "write_tiff",
+]

@@ -1,0 +1,46 @@
+"""PNG: one slice, read at once."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from segbench.errors import InputError
+
+
+def read_png(path: Path, *, labels: bool = False) -> npt.NDArray[Any]:
+    """Grey values (Y, X); for `labels` the indices of a palette.
+
+    Colour is refused unless its channels are equal, transparency unless it is the same everywhere.
+
+    Raises:
+        InputError: It is no PNG, damaged, coloured, or so large that it must be a bomb or a case for TIFF.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=["PNG"]) as image:
+                plain = labels or image.mode != "P"
+                array = np.asarray(image if plain else image.convert("RGBA"))
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"{path}: more pixels than a PNG may have here: save it as TIFF, which is read in parts"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path}: not a PNG, whatever its name says: save it again") from error
+    except Exception as error:  # a parser of hostile bytes: whatever it raises is the file's fault
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: damaged PNG ({reason}): copy it again") from error
+    if array.ndim == 2:
+        return array
+    colour = array[..., : 3 if array.shape[-1] >= 3 else 1]
+    alpha = array[..., colour.shape[-1] :]
+    if not (colour == colour[..., :1]).all():
+        what = "save labels as class numbers" if labels else "save it as 8- or 16-bit grey"
+        raise InputError(f"{path}: a colour image, its channels differ: {what}")
+    if alpha.size and not (alpha == alpha.flat[0]).all():
+        raise InputError(f"{path}: an image with transparency: save it as grey without an alpha channel")
+    return np.ascontiguousarray(colour[..., 0])

@@ -1,0 +1,116 @@
+"""Channel dropout as data: the masks of Monte-Carlo sample t, made by exact integer arithmetic.
+
+One sample is one network: its masks depend on (seed, sample, site, channel) and on nothing else, so every tile,
+worker, machine and engine computes the same thinned network. A balanced Feistel cipher over pairs (left, right) of
+residues modulo the prime P = 2039 permutes P² inputs:
+
+    left, right  ->  right, (left + (right + key_i)³) mod P          eight rounds
+
+Cubing is a bijection because 3 does not divide P - 1, and no intermediate value reaches 2²³, so int32 in a graph,
+int64 in NumPy and even float32 emulation agree bit for bit. A permutation never repeats a value: no ties to break.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from segbench.errors import InputError
+from segbench.recipe import Strict
+
+P = 2039
+ROUNDS = 8
+SEEDS = 2**31
+SAMPLES = P * P
+_KEY_STREAMS = (577, 1201)  # two draws of two residues make the four keys of a sample
+_ROUND_STEP = 389  # the same key never meets the same round constant twice
+
+Int = npt.NDArray[np.int64]
+
+
+class Site(Strict):
+    """A place in a network where channels are dropped.
+
+    Attributes:
+        name: As in the card, such as "up2".
+        channels: Channels that there are.
+        kept: For kind "fixed": how many of them a sample keeps, exactly.
+        keep_probability: For kind "bernoulli": the probability that a channel is kept, independently.
+        kind: "fixed" keeps the `kept` channels with the smallest values; "bernoulli" thresholds the same values.
+    """
+
+    name: str
+    channels: int = Field(ge=1, lt=P)
+    kind: Literal["fixed", "bernoulli"] = "fixed"
+    kept: int | None = Field(default=None, ge=1)
+    keep_probability: float | None = Field(default=None, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Site":
+        if self.kind == "fixed" and (self.kept is None or self.kept > self.channels or self.keep_probability):
+            raise ValueError("a fixed site states `kept`, at most its channels, and no keep_probability")
+        if self.kind == "bernoulli" and (self.keep_probability is None or self.kept is not None):
+            raise ValueError("a bernoulli site states `keep_probability` and not `kept`")
+        return self
+
+
+def permute(left: Int, right: Int, keys: Sequence[Int]) -> tuple[Int, Int]:
+    """Eight Feistel rounds over residues modulo P; arrays broadcast, `keys` are used in turn."""
+    for i in range(ROUNDS):
+        mixed = (right + keys[i % len(keys)] + i * _ROUND_STEP) % P
+        cube = (mixed * mixed % P) * mixed % P
+        left, right = right, (left + cube) % P
+    return left, right
+
+
+def sample_keys(seed: int, samples: Sequence[int]) -> Int:
+    """Keys [T, 4] of residues for the given samples: all that a graph needs to draw the same masks.
+
+    Args:
+        seed: Any integer in [0, 2³¹).
+        samples: Sample numbers t in [0, P²).
+    """
+    if not 0 <= seed < SEEDS:
+        raise InputError(f"seed {seed} is outside 0 to {SEEDS - 1}")
+    t = np.asarray(samples, dtype=np.int64)
+    if t.size == 0 or t.min() < 0 or t.max() >= SAMPLES:
+        raise InputError(f"samples must be numbers from 0 to {SAMPLES - 1}, at least one")
+    digits = [np.int64(seed % P), np.int64(seed // P % P), np.int64(seed // (P * P))]
+    pairs = [permute(t % P, t // P, [*(np.asarray(d) for d in digits), np.asarray(c)]) for c in _KEY_STREAMS]
+    return np.stack([value for pair in pairs for value in pair], axis=1)
+
+
+def values(seed: int, samples: Sequence[int], site: int, channels: int) -> Int:
+    """Distinct pseudo-random integers [T, channels] in [0, P²) for site number `site`."""
+    keys = sample_keys(seed, samples)
+    left, right = permute(
+        np.full((1, channels), site, dtype=np.int64),
+        np.arange(channels, dtype=np.int64)[None],
+        [keys[:, i, None] for i in range(keys.shape[1])],
+    )
+    return left * P + right
+
+
+def kept(site: Site, number: int, seed: int, samples: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """Which channels each sample keeps at `site`, the `number`-th of its network: bool [T, channels]."""
+    drawn = values(seed, samples, number, site.channels)
+    if site.kind == "fixed":
+        rank = drawn.argsort(axis=1).argsort(axis=1)
+        return np.asarray(rank < (site.kept or 0))
+    return np.asarray(drawn < round((site.keep_probability or 0) * P * P))
+
+
+def masks(sites: Sequence[Site], seed: int, samples: Sequence[int]) -> npt.NDArray[np.float32]:
+    """The graph's input `masks` [T, sum of channels]: kept channels hold 1 / keep probability, the others 0."""
+    parts = []
+    for number, site in enumerate(sites):
+        share = site.keep_probability if site.kind == "bernoulli" else (site.kept or 0) / site.channels
+        parts.append(kept(site, number, seed, samples) / np.float32(share or 1))
+    return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def ones(sites: Sequence[Site]) -> npt.NDArray[np.float32]:
+    """The masks [1, sum of channels] of the deterministic twin."""
+    return np.ones((1, sum(site.channels for site in sites)), dtype=np.float32)

@@ -1,0 +1,146 @@
+"""Per-voxel uncertainty from T samples of a probability.
+
+Entropies in nats. The predictive entropy H(mean p) is the whole uncertainty; the mutual information
+H(mean p) - mean H(p) is the part on which the samples disagree (Gal 2016, Houlsby et al. 2011). The spread is
+percentile 70 minus percentile 30 of the samples (Martinez et al., Sandia), linear between order statistics.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from segbench.errors import InputError
+
+Float32 = npt.NDArray[np.float32]
+
+CHUNK = 1 << 14
+"""Voxels worked on at once, so that the samples of a chunk stay in a core's cache."""
+
+LOW, HIGH = 0.3, 0.7
+TINY = np.float32(np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True, eq=False)
+class Uncertainty:
+    """What T samples say of each voxel; all float32.
+
+    Attributes:
+        mean: Mean probability, shape (...) of class 1, or (K, ...) of every class.
+        entropy: Predictive entropy in nats, shape (...), in [0, ln K].
+        mutual: Mutual information in nats, shape (...), in [0, entropy].
+        spread: Percentile 70 - percentile 30, shape (...), in [0, 1]; of K classes the largest.
+    """
+
+    mean: Float32
+    entropy: Float32
+    mutual: Float32
+    spread: Float32
+
+
+def binary(samples: Float32) -> Uncertainty:
+    """Uncertainty of a yes-or-no segmentation.
+
+    Args:
+        samples: Probability of class 1, shape (T, ...) with T >= 1, float32 in [0, 1]. NaN stays NaN.
+    """
+    if samples.ndim < 1 or not len(samples):
+        raise InputError(f"uncertainty needs at least one sample, got shape {samples.shape}")
+    flat = np.asarray(samples, dtype=np.float32).reshape(len(samples), -1)
+    mean, entropy, mutual, spread = (np.empty(flat.shape[1], dtype=np.float32) for _ in range(4))
+    for chunk in _chunks(flat.shape[1]):
+        block = np.array(flat[:, chunk])  # a copy: it will be sorted
+        mean[chunk] = _mean(block)
+        entropy[chunk] = _binary_entropy(mean[chunk])
+        mutual[chunk] = entropy[chunk] - _mean(_binary_entropy(block))
+        spread[chunk] = _spread(block)
+    np.clip(mutual, 0, entropy, out=mutual)
+    return Uncertainty(*(a.reshape(samples.shape[1:]) for a in (mean, entropy, mutual, spread)))
+
+
+def categorical(samples: Float32) -> Uncertainty:
+    """Uncertainty of a segmentation into K classes; for K = 2 the same as `binary`.
+
+    Args:
+        samples: Probability of each class, shape (T, K, ...) with T >= 1, float32 in [0, 1], adding up to 1
+            over K.
+    """
+    if samples.ndim < 2 or not samples.shape[0] or not samples.shape[1]:
+        raise InputError(f"uncertainty needs samples of shape (T, K, ...), got {samples.shape}")
+    t, k = samples.shape[:2]
+    flat = np.asarray(samples, dtype=np.float32).reshape(t, k, -1)
+    mean = np.empty(flat.shape[1:], dtype=np.float32)
+    entropy, mutual, spread = (np.empty(flat.shape[2], dtype=np.float32) for _ in range(3))
+    for chunk in _chunks(flat.shape[2]):
+        block = np.array(flat[:, :, chunk])  # a copy: it will be sorted
+        mean[:, chunk] = _mean(block)
+        entropy[chunk] = _surprise(mean[:, chunk]).sum(axis=0)
+        mutual[chunk] = entropy[chunk] - _mean(_surprise(block).sum(axis=1))
+        spread[chunk] = _spread(block).max(axis=0)
+    np.clip(mutual, 0, entropy, out=mutual)
+    rest = samples.shape[2:]
+    return Uncertainty(mean.reshape(k, *rest), *(a.reshape(rest) for a in (entropy, mutual, spread)))
+
+
+def _chunks(voxels: int) -> Iterator[slice]:
+    return (slice(start, start + CHUNK) for start in range(0, voxels, CHUNK))
+
+
+def _mean(samples: Float32) -> Float32:
+    """Mean over the first axis: float32 over T <= some hundred samples, whose order is fixed."""
+    total: Float32 = samples.sum(axis=0, dtype=np.float32)
+    return total / np.float32(len(samples))
+
+
+def _surprise(p: Float32) -> Float32:
+    """-p ln p, and 0 at p = 0."""
+    out = np.maximum(p, TINY)
+    np.log(out, out=out)
+    out *= -p
+    return out
+
+
+def _binary_entropy(p: Float32) -> Float32:
+    """H(p) = -p ln p - (1 - p) ln (1 - p)."""
+    return _surprise(p) + _surprise(np.float32(1) - p)
+
+
+def _spread(samples: Float32) -> Float32:
+    """Percentile 70 minus percentile 30 along the first axis; sorts `samples` in place.
+
+    A sorting network over the first axis: each comparison is one pass over whole rows, several times
+    faster than sorting T numbers a voxel.
+    """
+    for low, high in _network(len(samples)):
+        least = np.minimum(samples[low], samples[high])
+        np.maximum(samples[low], samples[high], out=samples[high])
+        samples[low] = least
+    return _percentile(samples, HIGH) - _percentile(samples, LOW)
+
+
+def _percentile(ordered: Float32, share: float) -> Float32:
+    position = share * (len(ordered) - 1)
+    below = min(int(position), len(ordered) - 1)
+    above = min(below + 1, len(ordered) - 1)
+    low: Float32 = ordered[below]
+    high: Float32 = ordered[above]
+    return low + (high - low) * np.float32(position - below)
+
+
+@cache
+def _network(length: int) -> tuple[tuple[int, int], ...]:
+    """Batcher's merge exchange for any length (Knuth, TAOCP 3, 5.2.2M): pairs to compare and swap."""
+    pairs: list[tuple[int, int]] = []
+    top = 1 << max((length - 1).bit_length() - 1, 0)
+    p = top
+    while p > 0:
+        q, r, d = top, 0, p
+        while True:
+            pairs += [(i, i + d) for i in range(length - d) if i & p == r]
+            if q == p:
+                break
+            d, q, r = q - p, q // 2, p
+        p //= 2
+    return tuple(pairs)

@@ -1,0 +1,44 @@
+"""What all networks share: masks enter as data, never as a random draw."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from segbench.masks import Site
+
+
+class Network(nn.Module):
+    """A segmentation network whose dropout masks are an input.
+
+    Attributes:
+        sites: Where channels are dropped, in the order of the masks' columns.
+        stride: Edges of the image must be multiples of this.
+    """
+
+    sites: Sequence[Site] = ()
+    stride: int = 1
+
+    def forward(self, image: Tensor, masks: Tensor) -> Tensor:
+        """Logits [T, K, Z, Y, X] of an image [1 or T, 1, Z, Y, X] under masks [T, channels]."""
+        raise NotImplementedError
+
+    def parameter_count(self) -> int:
+        """Trainable parameters."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+    def folded(self) -> "Network":
+        """The same function for inference, with what can be folded folded; by default the network itself."""
+        return self
+
+
+def drop(x: Tensor, masks: Tensor, sites: Sequence[Site], number: int) -> Tensor:
+    """Multiplies the channels of x [1 or T, C, ...] by the columns of `masks` that belong to site `number`."""
+    first = sum(site.channels for site in sites[:number])
+    mask = masks[:, first : first + sites[number].channels]
+    return x * mask.reshape(mask.shape[0], mask.shape[1], *[1] * (x.dim() - 2)).to(x.dtype)
+
+
+def deterministic_masks(network: Network) -> Tensor:
+    """All-ones masks [1, channels]: the deterministic twin."""
+    return torch.ones(1, sum(site.channels for site in network.sites))

@@ -1,0 +1,156 @@
+"""`vnet-battery`, our own: residual, batch-normed, and built so that a sample is a thinner network.
+
+    image ─ stage16 ─┬───────────────────────────────── skip ─┐
+                     └ pool ─ stage32 ─┬──────── skip ─┐      │
+                              └ pool ─ stage64 ─┬ skip ┐      │
+                                       └ pool ─ stage128      │     each up stage ends in a dropout site,
+                                                  └ up64 ─ up32 ─ up16 ─ head     and so does the bottom
+
+Everything before the first site runs once for all samples, and so does the skip's half of each joining convolution.
+Upsampling and the convolution after it are one transposed convolution of kernel 4 (8 taps instead of 27). Residuals
+read the joined tensor, never the upsampled one. Borders are replicated, not zero: a slice repeated along z gives the
+same labels however often it is repeated, and a volume's face is not seen as a void.
+"""
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segbench.masks import Site
+from segbench.nets.network import Network, drop
+
+
+def _pad(x: Tensor) -> Tensor:
+    """One voxel of replicated border on every side of (Z, Y, X)."""
+    return F.pad(x, (1, 1, 1, 1, 1, 1), mode="replicate")
+
+
+class _Conv(nn.Module):
+    """3³ convolution and batch norm; `folded` merges the norm into the weights."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(inputs, width, 3, bias=False)
+        self.norm: nn.Module = nn.BatchNorm3d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(_pad(x)))  # type: ignore[no-any-return]
+
+    def fold(self) -> None:
+        scale, shift = _scale_shift(self.norm)
+        self.conv.weight = nn.Parameter(self.conv.weight * scale[:, None, None, None, None])
+        self.conv.bias = nn.Parameter(shift)
+        self.norm = nn.Identity()
+
+
+class _Join(nn.Module):
+    """conv3(concat[upsampled x, skip]) and batch norm, as two convolutions whose sum it is."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.up = nn.Conv3d(inputs, width, 3, bias=False)  # its weights; applied by `collapse`
+        self.skip = nn.Conv3d(width, width, 3, bias=False)
+        self.norm: nn.Module = nn.BatchNorm3d(width)
+        self.collapsed: nn.ConvTranspose3d | None = None
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        weight = collapse(self.up.weight) if self.collapsed is None else self.collapsed.weight
+        # the replicated border of the upsampled tensor is the upsampled border; padding 3 crops it again
+        up = F.conv_transpose3d(_pad(x), weight, stride=2, padding=3)
+        return self.norm(up + self.skip(_pad(skip)))  # type: ignore[no-any-return]
+
+    def fold(self) -> None:
+        scale, shift = _scale_shift(self.norm)
+        weight = collapse(self.up.weight * scale[:, None, None, None, None])
+        self.collapsed = nn.ConvTranspose3d(
+            weight.shape[0], weight.shape[1], 4, stride=2, padding=3, bias=False
+        )
+        self.collapsed.weight = nn.Parameter(weight)
+        del self.up
+        self.skip.weight = nn.Parameter(self.skip.weight * scale[:, None, None, None, None])
+        self.skip.bias = nn.Parameter(shift)
+        self.norm = nn.Identity()
+
+
+def _scale_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Batch norm in evaluation as x * scale + shift."""
+    assert isinstance(norm, nn.BatchNorm3d)
+    assert norm.running_var is not None
+    assert norm.running_mean is not None
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    return scale, norm.bias - norm.running_mean * scale
+
+
+def collapse(weight: Tensor) -> Tensor:
+    """The transposed kernel [I, O, 4, 4, 4] that equals nearest upsampling by 2 followed by conv3 [O, I, 3, 3, 3].
+
+    Along one axis, out[2i] = w0 x[i-1] + (w1 + w2) x[i] and out[2i+1] = (w0 + w1) x[i] + w2 x[i+1].
+    """
+    fold = weight.new_tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
+    return torch.einsum("oizyx,az,by,cx->ioabc", weight, fold, fold, fold)
+
+
+class _Stage(nn.Module):
+    """Two convolutions; the second is a residual of the first."""
+
+    def __init__(self, first: nn.Module, width: int) -> None:
+        super().__init__()
+        self.first = first
+        self.second = _Conv(width, width)
+
+    def forward(self, *x: Tensor) -> Tensor:
+        a = F.relu(self.first(*x))
+        return F.relu(a + self.second(a))
+
+
+class VNetBattery(Network):
+    """Binary, 3-D.
+
+    Args:
+        widths: Channels of each level, the last being the bottom's.
+        kept: Channels that a sample keeps at the bottom and at each up stage, from the bottom upwards.
+    """
+
+    def __init__(
+        self, widths: tuple[int, ...] = (16, 32, 64, 128), kept: tuple[int, ...] = (64, 32, 16, 8)
+    ) -> None:
+        super().__init__()
+        if len(widths) < 2 or len(kept) != len(widths):
+            raise TypeError(f"widths {widths} and kept {kept} need the same length, at least 2")
+        self.stride = 2 ** (len(widths) - 1)
+        self.down = nn.ModuleList(
+            _Stage(_Conv(a, b), b) for a, b in zip((1, *widths[:-1]), widths, strict=True)
+        )
+        rising = widths[::-1]
+        self.up = nn.ModuleList(_Stage(_Join(a, b), b) for a, b in zip(rising[:-1], rising[1:], strict=True))
+        self.head = nn.Conv3d(widths[0], 1, 1)
+        names = ("bottom", *(f"up{level}" for level in range(len(widths) - 2, -1, -1)))
+        self.sites = tuple(
+            Site(name=name, channels=channels, kept=count)
+            for name, channels, count in zip(names, rising, kept, strict=True)
+        )
+
+    def forward(self, image: Tensor, masks: Tensor) -> Tensor:
+        """Logits [T, 1, Z, Y, X]; their sigmoid is the probability of class 1."""
+        x = image
+        skips: list[Tensor] = []
+        for level, stage in enumerate(self.down):
+            if level:
+                skips.append(x)
+                x = F.max_pool3d(x, 2)
+            x = stage(x)
+        x = drop(x, masks, self.sites, 0)
+        for number, (stage, skip) in enumerate(zip(self.up, reversed(skips), strict=True), start=1):
+            x = drop(stage(x, skip), masks, self.sites, number)
+        return self.head(x)  # type: ignore[no-any-return]
+
+    def folded(self) -> "VNetBattery":
+        """A copy for inference: batch norms and upsamplings folded into the convolutions."""
+        copied = copy.deepcopy(self).eval()
+        with torch.no_grad():
+            for module in copied.modules():
+                if isinstance(module, _Conv | _Join):
+                    module.fold()
+        return copied

@@ -1,0 +1,123 @@
+"""A volume in, labels and per-voxel uncertainty out: tile by tile, with T coherent samples.
+
+The masks of sample t are the same in every tile, so sample t is one network over the whole volume.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from segbench.engines import Engine
+from segbench.errors import InputError
+from segbench.masks import SAMPLES, masks, ones
+from segbench.metrics.uncertainty import binary
+from segbench.normalisation import Scaling, fit
+from segbench.tiling import Grid, Tile, read
+from segbench.volume import Float32, UInt8, Volume
+from segbench.zoo import Card
+
+SAMPLES_AT_ONCE = 4  # a fixed batch: the same request gives the same bytes however many samples it asks for
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a model says of a volume.
+
+    Attributes:
+        labels: Class of each voxel, uint8 (Z, Y, X).
+        probability: Mean probability of class 1, float32 (Z, Y, X).
+        entropy: Predictive entropy in nats, float32 (Z, Y, X).
+        mutual: Mutual information in nats, float32 (Z, Y, X).
+        spread: Percentile 70 - percentile 30 of the samples, float32 (Z, Y, X).
+        seed: Of the masks.
+        samples: How many.
+    """
+
+    labels: UInt8
+    probability: Float32
+    entropy: Float32
+    mutual: Float32
+    spread: Float32
+    seed: int
+    samples: int
+
+
+def predict(
+    volume: Volume,
+    card: Card,
+    engine: Engine,
+    samples: int = 16,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Prediction:
+    """Segments a volume.
+
+    Args:
+        volume: Grey values (Z, Y, X); a single slice is a volume of depth 1, replicated along Z.
+        card: Of the model that `engine` runs.
+        engine: A started engine.
+        samples: Monte-Carlo samples T; 1 and more.
+        seed: Of their masks.
+        progress: Called with (tiles done, tiles).
+
+    Raises:
+        InputError: Samples out of range, or an image that is constant or not finite.
+    """
+    if card.activation != "sigmoid":
+        raise InputError(f"model {card.name!r}: only two-class models are predicted so far")
+    drawn = sample_masks(card, samples, seed)
+    scaling = fit(card.input.normalisation, volume.data, volume.source)
+    labels = np.empty(volume.shape, dtype=np.uint8)
+    probability, entropy, mutual, spread = (np.empty(volume.shape, dtype=np.float32) for _ in range(4))
+    grid = tiles(card, volume.shape)
+    for done, tile in enumerate(grid, start=1):
+        image = scaled(volume, tile, scaling)
+        logits = run(engine, image, drawn)[(slice(None), 0, *tile.inner)]
+        said = binary(sigmoid(logits))
+        probability[tile.core] = said.mean
+        labels[tile.core] = said.mean > card.threshold
+        entropy[tile.core], mutual[tile.core], spread[tile.core] = said.entropy, said.mutual, said.spread
+        if progress is not None:
+            progress(done, len(grid))
+    return Prediction(labels, probability, entropy, mutual, spread, seed, samples)
+
+
+def sample_masks(card: Card, samples: int, seed: int) -> Float32:
+    """Masks [T, channels] of samples 0 to T - 1; a model without dropout is its own only sample."""
+    if not 1 <= samples <= SAMPLES:
+        raise InputError(f"samples is {samples}; it must be at least 1 and at most {SAMPLES}")
+    if not card.dropout:
+        return ones(card.dropout)
+    return masks(card.dropout, seed, range(samples))
+
+
+def tiles(card: Card, shape: tuple[int, int, int]) -> Grid:
+    """The grid of a card over a volume: an axis shorter than the core gets shorter tiles, if the model lets it."""
+    need = card.input
+    if need.fixed_tile:
+        # one shape whatever the volume: a core longer than the volume reads replicated borders
+        return Grid(shape, need.core, need.halo, need.multiple, fixed=True)
+    return Grid(shape, need.core, need.halo, need.multiple)
+
+
+def scaled(volume: Volume, tile: Tile, scaling: Scaling) -> Float32:
+    """The normalised image [1, 1, Z, Y, X] that a tile reads."""
+    return scaling(read(volume.data, tile))[None, None]
+
+
+def run(engine: Engine, image: Float32, drawn: Float32) -> Float32:
+    """Logits [T, K, Z, Y, X] of all samples, a fixed number at once; the last batch repeats its last sample."""
+    parts = []
+    for first in range(0, len(drawn), SAMPLES_AT_ONCE):
+        chunk = drawn[first : first + SAMPLES_AT_ONCE]
+        filler = np.repeat(chunk[-1:], SAMPLES_AT_ONCE - len(chunk), axis=0)
+        logits = engine.run(image, np.concatenate([chunk, filler]))
+        parts.append(logits[: len(chunk)])
+    return np.concatenate(parts)
+
+
+def sigmoid(logits: Float32) -> Float32:
+    """1 / (1 + exp(-x)) without overflow, float32."""
+    return np.asarray(0.5 * (np.tanh(0.5 * logits) + 1), dtype=np.float32)

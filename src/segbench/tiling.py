@@ -1,0 +1,106 @@
+"""Tiles of a volume: where each reads and which voxels it is responsible for.
+
+    volume  |0 . . . . . . . . . . . . . . . . . . . Z|
+    tile 0  [halo|    core    |halo]
+    tile 1               [halo|    core    |halo]
+
+The grid is anchored at the volume's origin and the cores cover it without overlap, so a prediction does not depend on
+the order of tiles, on workers or shards. A tile reads past the volume's faces; what lies there is a replicated border.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+
+from segbench.errors import InputError
+from segbench.volume import Float32, LazyArray
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile.
+
+    Attributes:
+        start: First voxel of the core (Z, Y, X), inside the volume.
+        stop: One past the last voxel of the core, inside the volume.
+        read: First voxel that is read, may be negative.
+        shape: Voxels that are read; the same for every tile of a grid.
+    """
+
+    start: Shape
+    stop: Shape
+    read: Shape
+    shape: Shape
+
+    @property
+    def core(self) -> tuple[slice, slice, slice]:
+        """The core in the volume's coordinates."""
+        z, y, x = (slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
+        return z, y, x
+
+    @property
+    def inner(self) -> tuple[slice, slice, slice]:
+        """The core in the coordinates of what was read."""
+        z, y, x = (slice(a - r, b - r) for a, b, r in zip(self.start, self.stop, self.read, strict=True))
+        return z, y, x
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Tiles over a volume.
+
+    Attributes:
+        volume: Voxels of the volume (Z, Y, X).
+        core: Useful voxels of a tile; an axis shorter than this gets a shorter tile.
+        halo: Voxels read on each side of the core along (Z, Y, X).
+        multiple: Every edge of what is read is a multiple of this (the network's total stride).
+        fixed: Tiles of full size on short axes too, for networks whose answer depends on the tile's size.
+    """
+
+    volume: Shape
+    core: Shape
+    halo: Shape
+    multiple: int = 1
+    fixed: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.volume) < 1 or min(self.core) < 1 or min(self.halo) < 0 or self.multiple < 1:
+            raise InputError(f"no tiles for volume {self.volume}, core {self.core}, halo {self.halo}")
+
+    @property
+    def shape(self) -> Shape:
+        """Voxels that every tile reads."""
+        z, y, x = (
+            math.ceil(((c if self.fixed else min(c, v)) + 2 * h) / self.multiple) * self.multiple
+            for v, c, h in zip(self.volume, self.core, self.halo, strict=True)
+        )
+        return z, y, x
+
+    def __len__(self) -> int:
+        return math.prod(math.ceil(v / c) for v, c in zip(self.volume, self.core, strict=True))
+
+    def __iter__(self) -> Iterator[Tile]:
+        starts = (range(0, v, c) for v, c in zip(self.volume, self.core, strict=True))
+        for z, y, x in product(*starts):
+            start = (z, y, x)
+            sz, sy, sx = (min(a + c, v) for a, c, v in zip(start, self.core, self.volume, strict=True))
+            rz, ry, rx = (a - h for a, h in zip(start, self.halo, strict=True))
+            yield Tile(start, (sz, sy, sx), (rz, ry, rx), self.shape)
+
+
+def read(data: LazyArray, tile: Tile) -> Float32:
+    """What `tile` reads of `data`, as float32, with the volume's faces replicated outwards."""
+    index = [
+        np.clip(np.arange(first, first + length), 0, limit - 1)
+        for first, length, limit in zip(tile.read, tile.shape, data.shape, strict=True)
+    ]
+    low = [int(i[0]) for i in index]
+    block = np.asarray(data[tuple(slice(int(i[0]), int(i[-1]) + 1) for i in index)], dtype=np.float32)
+    local: list[npt.NDArray[np.intp]] = [i - a for i, a in zip(index, low, strict=True)]
+    return np.ascontiguousarray(block[np.ix_(*local)])

@@ -1,0 +1,119 @@
+"""A training recipe: one TOML file that alone rebuilds the run."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from segbench.data.augmentation import Augmentation
+from segbench.normalisation import Normalisation
+from segbench.recipe import Strict
+
+
+class NetworkRecipe(Strict):
+    """Which network, with which options of its constructor."""
+
+    kind: str
+    options: dict[str, Any] = {}
+
+
+class DataRecipe(Strict):
+    """Simulated training volumes.
+
+    Attributes:
+        domains: Domains of battery16 by name; each gives `volumes_per_domain` volumes.
+        volumes_per_domain: Volumes of each named domain.
+        randomised: Volumes of randomised domains, none of which is one of the sixteen.
+        size: Edge of a volume in voxels.
+        first_seed: Seed of the first volume, counting up; the benchmark's own volumes have seed 0.
+        labels: Learn from the true phases or from the human-like labels (the study's situation).
+        validation: How many randomised volumes more are held back for validation.
+    """
+
+    domains: tuple[str, ...] = ()
+    volumes_per_domain: int = Field(default=1, ge=1)
+    randomised: int = Field(default=0, ge=0)
+    size: int = Field(default=96, ge=32)
+    first_seed: int = Field(default=1000, ge=1)
+    labels: Literal["truth", "human"] = "truth"
+    validation: int = Field(default=4, ge=1)
+
+
+class OptimiserRecipe(Strict):
+    """Adam or AdamW and its schedule.
+
+    Attributes:
+        kind: The optimiser.
+        learning_rate: Its highest value.
+        weight_decay: Decoupled, AdamW only.
+        warmup_steps: Linear rise from zero.
+        schedule: "cosine" falls to zero at the last step; "sandia" is exp(0.01 (10 - epoch)) after epoch 10.
+        steps_per_epoch: What the sandia schedule counts as an epoch.
+        clip_norm: Gradients are clipped to this norm.
+    """
+
+    kind: Literal["adam", "adamw"] = "adamw"
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    warmup_steps: int = Field(default=0, ge=0)
+    schedule: Literal["cosine", "sandia"] = "cosine"
+    steps_per_epoch: int = Field(default=100, ge=1)
+    clip_norm: float | None = Field(default=None, gt=0)
+
+
+class LossRecipe(Strict):
+    """Binary cross-entropy, weighted against class imbalance, plus soft Jaccard.
+
+    Attributes:
+        balance: 0 weighs voxels alike, 1 weighs classes alike.
+        jaccard: Weight of the soft Jaccard loss of both classes; it does not see imbalance.
+    """
+
+    balance: float = Field(default=0.0, ge=0, le=1)
+    jaccard: float = Field(default=0.0, ge=0)
+
+
+class TileRecipe(Strict):
+    """How the trained model is tiled: voxels along (Z, Y, X)."""
+
+    core: tuple[int, int, int]
+    halo: tuple[int, int, int]
+
+
+class Recipe(Strict):
+    """Everything that decides a training run.
+
+    Attributes:
+        name: Of the model in the zoo.
+        title: One line for people.
+        version: Of the model.
+        licence: Of the weights.
+        limits: What the model is known not to do; one sentence each.
+        seed: Of initial weights, crops, augmentation and masks.
+        steps: Optimiser steps.
+        batch: Cubes a step.
+        crop: Edge of a cube in voxels.
+        precision: Of the forward pass.
+        validate_every: Steps between validations.
+        checkpoint_every: Steps between checkpoints.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    title: str
+    version: str = "0.1.0"
+    licence: str = "MIT"
+    limits: tuple[str, ...] = ()
+    seed: int = 0
+    steps: int = Field(ge=1)
+    batch: int = Field(default=2, ge=1)
+    crop: int = Field(default=64, ge=16)
+    precision: Literal["f32", "bf16"] = "f32"
+    validate_every: int = Field(default=500, ge=1)
+    checkpoint_every: int = Field(default=250, ge=1)
+    classes: tuple[str, ...] = ("void", "active")
+    network: NetworkRecipe
+    data: DataRecipe
+    normalisation: Normalisation = Normalisation()
+    augmentation: Augmentation = Augmentation()
+    optimiser: OptimiserRecipe = OptimiserRecipe()
+    loss: LossRecipe = LossRecipe()
+    tile: TileRecipe

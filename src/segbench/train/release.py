@@ -1,0 +1,96 @@
+"""What training ends with: a folder that the zoo, `eval` and `predict` can use."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import tomli_w
+import torch
+
+from segbench.data.battery16 import GENERATOR_VERSION
+from segbench.data.pool import Sample
+from segbench.export import graph
+from segbench.hardware import cores, processor
+from segbench.io.files import file_sha256
+from segbench.nets import weights
+from segbench.nets.network import Network
+from segbench.nets.vnet_sandia import VNetSandia
+from segbench.train.checkpoint import State
+from segbench.train.loop import validate
+from segbench.train.recipe import Recipe
+from segbench.zoo import (
+    CARD,
+    Card,
+    FileCard,
+    FilesCard,
+    InputCard,
+    NetworkCard,
+    TrainingCard,
+    page,
+)
+
+WEIGHTS, GRAPH, README = "weights.safetensors", "model.onnx", "README.md"
+
+
+def release(
+    network: Network, recipe: Recipe, recipe_file: Path, state: State, held_back: list[Sample], out: Path
+) -> Card:
+    """Writes weights, graph, card and README of a trained network into `out`; the card last, as it pins the rest."""
+    weights.round_weights(network)
+    scores = validate(network, held_back, recipe)
+    network.eval()
+    weights.save(network, out / WEIGHTS)
+    graph.export(network, out / GRAPH)
+    losses = [float(record["loss"] or np.nan) for record in state.history[-100:]]
+    card = Card(
+        name=recipe.name,
+        version=recipe.version,
+        title=recipe.title,
+        licence=recipe.licence,
+        classes=recipe.classes,
+        activation="sigmoid",
+        limits=recipe.limits,
+        network=NetworkCard(
+            kind=recipe.network.kind, options=recipe.network.options, parameters=network.parameter_count()
+        ),
+        input=InputCard(
+            normalisation=recipe.normalisation,
+            core=recipe.tile.core,
+            halo=recipe.tile.halo,
+            multiple=network.stride,
+            fixed_tile=isinstance(network, VNetSandia),
+        ),
+        dropout=tuple(network.sites),
+        files=FilesCard(
+            weights=FileCard(path=WEIGHTS, sha256=file_sha256(out / WEIGHTS)),
+            graph=FileCard(path=GRAPH, sha256=file_sha256(out / GRAPH)),
+        ),
+        training=TrainingCard(
+            recipe=recipe_file.name,
+            recipe_sha256=file_sha256(recipe_file),
+            data=_data(recipe),
+            domains=recipe.data.domains,
+            labels=recipe.data.labels,
+            seed=recipe.seed,
+            steps=state.step,
+            hours=round(state.seconds / 3600, 3),
+            device=f"{processor()}, {cores()} cores",
+            torch=str(torch.__version__),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            loss=float(np.mean(losses)),
+            validation_accuracy=float(scores["validation_accuracy"] or np.nan),
+            validation_miou=float(scores["validation_miou"] or np.nan),
+        ),
+    )
+    (out / README).write_text(page(card))
+    (out / CARD).write_text(tomli_w.dumps(card.model_dump(mode="json", exclude_none=True)))
+    return card
+
+
+def _data(recipe: Recipe) -> str:
+    data = recipe.data
+    named = f"{data.volumes_per_domain} volumes each of {', '.join(data.domains)}" if data.domains else ""
+    drawn = f"{data.randomised} volumes of randomised domains" if data.randomised else ""
+    both = " and ".join(part for part in (named, drawn) if part)
+    seeds = f"seeds from {data.first_seed}"
+    return f"simulated CT (battery16 generator {GENERATOR_VERSION}): {both}, {data.size}^3, {seeds}"

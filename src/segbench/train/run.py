@@ -1,0 +1,67 @@
+"""One command from a recipe to a folder that the zoo can use."""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+
+from segbench.data import pool
+from segbench.data.battery16 import GENERATOR_VERSION
+from segbench.errors import OutputError
+from segbench.hardware import cores
+from segbench.io.atomic import check_output_folder
+from segbench.recipe import read_toml
+from segbench.train import curves, loop
+from segbench.train.checkpoint import Record
+from segbench.train.recipe import Recipe
+from segbench.train.release import release
+from segbench.zoo import Card
+
+
+def train(
+    recipe_file: Path,
+    out: Path,
+    steps: int | None = None,
+    making: pool.Progress | None = None,
+    stepping: Callable[[Record], None] | None = None,
+) -> Card:
+    """Makes the data, trains or resumes, and releases.
+
+    Args:
+        recipe_file: A TOML recipe.
+        out: Folder for the checkpoint, the learning curves and the model.
+        steps: Stop after this many steps of the recipe's schedule and release what there is.
+        making: Called with (volumes made, volumes, domain).
+        stepping: Called with every step's record.
+
+    Raises:
+        InputError: The recipe is wrong, or the checkpoint belongs to another.
+        OutputError: The folder cannot be written, or another process trains into it.
+    """
+    recipe = read_toml(recipe_file, Recipe)
+    check_output_folder(out)
+    with _alone(out):
+        data = loop.training_data(recipe, cache(), cores(), making)
+        network, state = loop.fit(recipe, data, out, stepping, steps)
+        curves.draw(state.history, out / "curves.png", f"{recipe.name}, recipe {recipe_file.name}")
+        return release(network, recipe, recipe_file, state, list(data[1]), out)
+
+
+def cache() -> Path:
+    """Where training volumes are kept between runs."""
+    base = Path(os.environ.get("SEGBENCH_CACHE") or platformdirs.user_cache_dir("segbench"))
+    return base / "training" / str(GENERATOR_VERSION)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Refuses a second process on the same folder; the lock dies with the process."""
+    with (out / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OutputError(f"{out}: another process is training into this folder; choose another --out") from error
+        yield

@@ -1,0 +1,136 @@
+"""The exported graph: alive, deterministic, free of randomness, equal to PyTorch; and that the checks can fail."""
+
+import itertools
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import blobs, untrained
+from onnx import TensorProto, helper
+
+from segbench.engines import start
+from segbench.errors import EngineError
+from segbench.export.graph import RANDOM, check, export
+from segbench.export.verify import verify
+from segbench.masks import masks, ones
+from segbench.nets import weights
+
+
+def image(edge: int = 16) -> np.ndarray:
+    return blobs((edge, edge, edge), seed=4)[None, None]
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_masks_decide_bit_for_bit_at_one_and_four_threads(tiny, engine):
+    drawn = masks(tiny.card.dropout, 0, range(2))
+    results = [start(tiny, engine, threads=threads).run(image(), drawn) for threads in (1, 4, 1, 4)]
+    for a, b in itertools.pairwise(results):
+        np.testing.assert_array_equal(a, b)
+    other = start(tiny, engine, threads=1).run(image(), masks(tiny.card.dropout, 1, range(2)))
+    assert np.abs(results[0] - other).mean() > 1e-3
+    assert np.abs(results[0][0] - results[0][1]).mean() > 1e-3
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "torch"])
+def test_all_ones_is_the_deterministic_network(tiny, engine):
+    network = untrained()
+    weights.load(network, tiny.weights)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(image()), torch.from_numpy(ones(network.sites))).numpy()
+    np.testing.assert_allclose(start(tiny, engine).run(image(), ones(tiny.card.dropout)), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(8, 16, 12), (18, 10, 14)])
+def test_sizes_and_samples_are_open(tiny, shape):
+    picture = blobs(shape)[None, None]
+    for samples in (1, 3):
+        drawn = masks(tiny.card.dropout, 0, range(samples))
+        a, b = (start(tiny, engine).run(picture, drawn) for engine in ("onnxruntime", "torch"))
+        assert a.shape == (samples, 1, *shape)
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+
+
+def test_the_graph_draws_nothing_and_is_one_file(tiny):
+    check(tiny.graph)
+    graph = onnx.load(tiny.graph)
+    assert not RANDOM & {node.op_type for node in graph.graph.node}
+    assert not any(t.data_location == TensorProto.EXTERNAL for t in graph.graph.initializer)
+
+
+class Sampling(torch.nn.Module):
+    """A network that draws its own dropout: what must never be shipped."""
+
+    stride = 2
+    sites = ()
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+
+    def folded(self):
+        return self
+
+    def forward(self, image, masks):
+        x = image * masks.sum()
+        if self.how == "dropout":
+            return torch.nn.functional.dropout(x, 0.5, training=True)
+        return x * torch.rand_like(x)
+
+
+@pytest.mark.parametrize("how", ["dropout", "uniform"])
+def test_a_network_that_draws_is_not_exported(tmp_path, how):
+    network = Sampling(how)
+    network.eval()
+    with pytest.raises(EngineError, match=r"Dropout|RandomUniform"):
+        export(network, tmp_path / "bad.onnx")
+
+
+def _graph(nodes, path):
+    image_, masks_ = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 1]) for n in ("image", "masks"))
+    out = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 1])
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [image_, masks_], [out]), opset_imports=[helper.make_opsetid("", 18)], ir_version=10
+    )
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize("op", sorted(RANDOM & {"Dropout", "Bernoulli", "RandomUniformLike", "RandomNormalLike"}))
+def test_random_nodes_are_found_even_in_a_branch(tmp_path, op):
+    inner_out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1])
+    branch = helper.make_graph([helper.make_node(op, ["image"], ["y"])], "b", [], [inner_out])
+    _graph(
+        [
+            helper.make_node("Constant", [], ["c"], value=helper.make_tensor("c", TensorProto.BOOL, [], [True])),
+            helper.make_node("If", ["c"], ["x"], then_branch=branch, else_branch=branch),
+            helper.make_node("Mul", ["x", "masks"], ["logits"]),
+        ],
+        tmp_path / "g.onnx",
+    )
+    with pytest.raises(EngineError, match=op):
+        check(tmp_path / "g.onnx")
+
+
+def test_verify_passes_and_finds_dead_dropout_and_other_weights(tiny, tmp_path):
+    verdict = verify(tiny)
+    assert verdict.difference < 1e-5
+    assert verdict.liveness > 0
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny.path, copy)
+    changed = tiny.model_copy(update={"path": copy})
+    graph = onnx.load(changed.graph)
+    for node in graph.graph.node:  # masks no longer reach the network
+        for i, name in enumerate(node.input):
+            if name == "masks":
+                node.input[i] = "frozen"
+    columns = sum(site.channels for site in tiny.card.dropout)
+    frozen = helper.make_tensor("frozen", TensorProto.FLOAT, [1, columns], [1.0] * columns)
+    graph.graph.initializer.append(frozen)
+    onnx.save(graph, changed.graph)
+    with pytest.raises(EngineError):
+        verify(changed)
+    shutil.copy(tiny.graph, changed.graph)
+    weights.save(untrained(seed=5), changed.weights)
+    with pytest.raises(EngineError, match="differs from the PyTorch network"):
+        verify(changed)

@@ -1,0 +1,206 @@
+"""The README: its commands run, its links lead somewhere, and a result comes early.
+
+Commands stand in blocks marked `console`, after `$ `; the commands of a block run in order in one folder, a copy of
+the repository with recipes that are seconds long. What would take long, or leave that folder, is run as the short
+equivalent that `RULES` names. A command without a rule fails.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from segbench.data.battery16 import make_case
+from segbench.data.domains import DOMAINS
+from segbench.io import write_tiff
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PIP = "python -m pip install --dry-run --quiet --no-deps --no-index --no-build-isolation"
+SHORT = "--samples 2 --size 48"
+MINE = "--data mine.toml --root mine --domain all"  # `mine` is the stand-in for a user's own data, see `copy`
+
+# A command of the README, as a whole -> what is run instead; "{}" is the command itself, of repeated options the last
+# counts. The first rule that fits is taken.
+RULES = {
+    r"segbench( \w+)* --help|segbench --version": "{}",
+    r"segbench (zoo (list|show|verify)|data list)( .*)?": "{}",
+    r"segbench data (show|make) .*": "{} --size 48",
+    r"segbench data check \S+( --root \S+)?( --json)?": "segbench data check mine.toml --root mine",
+    r"segbench eval .*--data (?!battery16).*": f"{{}} {SHORT} {MINE}",
+    r"segbench eval( .*)?": f"{{}} {SHORT} --domain Tesla",
+    r"segbench train train/\S+( .*)?": "{} --steps 2",
+    r"make eval( ARGS=.*)?": f"make --old-file=.venv/.cpu ARGS='{SHORT} --domain Tesla' eval",
+    r"make( help)?": "{}",
+    r"make (test|check|format|clean)( ARGS=.*)?": "{} --dry-run",  # they run this file, or what they run is CI itself
+    r"pip install (-e |--editable )?'?\.\[[\w,]+\]'?": f"{PIP} .",  # extras are looked up by tests/test_house.py
+    r"python3? -m venv \.venv": "python -m venv --without-pip another",  # .venv is this environment, see `copy`
+    r"(source|\.) \.venv/bin/activate": "test -f .venv/bin/activate",
+    r"git clone https://\S+( segbench)?|cd segbench": "test -f pyproject.toml",  # the copy is the clone
+    r"(cat|head|ls) [^-/.]\S*": "{}",
+}
+OUTSIDE = re.compile(r"(^|[\s=])(/|~|\.\./)(?!shared/real)")  # a path that leaves the copy
+SHELL = re.compile(r"[|><;&`$]")
+
+
+def instead(command: str) -> str:
+    """What is run for a command of the README."""
+    command = command.removeprefix(".venv/bin/")
+    for pattern, short in RULES.items():
+        if re.fullmatch(pattern, command):
+            own = re.sub(r" --(data|root) \S+", "", command) if MINE in short else command
+            wanted = short.replace("{}", own)
+            if own in wanted and (OUTSIDE.search(own) or SHELL.search(own)):
+                raise ValueError(f"writes or reads outside the folder, or is not one plain command: {command}")
+            return wanted
+    raise ValueError(f"no rule in tests/test_readme.py for: {command}")
+
+
+def blocks(text: str) -> list[tuple[int, str, str]]:
+    """Fenced blocks as (line of the fence, language, content)."""
+    found = re.finditer(r"^```([^\n]*)\n(.*?)^```$", text, re.M | re.S)
+    return [(text.count("\n", 0, hit.start()) + 1, hit[1].strip(), hit[2]) for hit in found]
+
+
+def commands(block: str) -> list[str]:
+    """Commands of a console block; a line that ends in a backslash goes on."""
+    lines = re.findall(r"^\$ (.*)$", block.replace("\\\n", " "), re.M)
+    return [" ".join(re.sub(r"\s#\s.*$", "", line).split()) for line in lines]
+
+
+CONSOLE = {line: commands(text) for line, language, text in blocks(README) if language == "console"}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def copy(tmp_path) -> Path:
+    """A copy of the repository with recipes that are seconds long, and a user's own data in `mine`."""
+    for path in ROOT.iterdir():
+        if path.name in {"src", "model_zoo", "tests"}:
+            (tmp_path / path.name).symlink_to(path)
+        elif path.is_dir() and not path.name.startswith(".") and path.name != "runs":
+            shutil.copytree(path, tmp_path / path.name)
+        elif path.is_file():
+            shutil.copy(path, tmp_path)
+    for path in (tmp_path / "train").glob("*.toml"):
+        recipe = tomllib.loads(path.read_text())
+        data = recipe["data"]
+        data |= {"size": 48, "volumes_per_domain": 1, "validation": 1, "randomised": min(1, data.get("randomised", 0))}
+        recipe |= {"batch": 1, "crop": 32}
+        path.write_text(tomli_w.dumps(recipe))
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    case = make_case(DOMAINS["Tesla"], 48, 0)
+    (tmp_path / "mine").mkdir()
+    write_tiff(tmp_path / "mine" / "image.tif", case.image)
+    write_tiff(tmp_path / "mine" / "label.tif", case.label)
+    manifest = {
+        "name": "mine",
+        "source": "a test",
+        "licence": "none",
+        "use": "check only",
+        "classes": ["void", "active"],
+    }
+    files = {"name": "a", "split": "test", "image": "image.tif", "label": "label.tif"}
+    domain = {"name": "mine", "labels": {"0": 0, "1": 1}, "case": [files]}
+    (tmp_path / "mine.toml").write_text(tomli_w.dumps(manifest | {"domain": [domain]}))
+    return tmp_path
+
+
+def run(command: str, folder: Path, cache: Path) -> None:
+    """Runs one plain command as a person would, with this interpreter's commands first."""
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "SEGBENCH_CACHE": str(cache),
+        "MAKEFLAGS": "",
+    }
+    done = subprocess.run(
+        shlex.split(command), cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+def test_the_readme_shows_commands():
+    shown = [command for block in CONSOLE.values() for command in block]
+    assert "make eval" in shown
+    assert any(command.startswith("segbench eval") for command in shown)
+
+
+@pytest.mark.parametrize("line", CONSOLE, ids=lambda line: f"line{line}")
+def test_the_commands_of_a_block_run(line, copy, cache):
+    assert CONSOLE[line], "a console block without a command: mark it `text`"
+    for command in CONSOLE[line]:
+        for path in re.findall(r"\b(?:train|evaluate|docs|model_zoo)/[\w./-]+\w", command):
+            assert (ROOT / path).exists(), f"{command}: there is no {path}"
+        run(instead(command), copy, cache)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "segbench serve --zoo vnet-battery",
+        "segbench eval --zoo vnet-battery --out /tmp/eval",
+        "segbench eval --zoo vnet-battery | tee log",
+        "segbench train recipe.toml",
+        "curl https://example.org",
+        "make everything",
+    ],
+)
+def test_a_command_without_a_rule_is_refused(command):
+    with pytest.raises(ValueError, match=r"no rule|outside"):
+        instead(command)
+
+
+def test_every_block_is_of_a_kind_that_is_checked(copy, cache):
+    for line, language, text in blocks(README):
+        assert language in {"console", "python", "toml", "text"}, f"line {line}: a block marked {language!r}"
+        if language == "toml":
+            tomllib.loads(text)
+        if language == "python":
+            run(shlex.join([sys.executable, "-c", text]), copy, cache)
+        if language == "text":
+            assert not re.search(r"^\$ ", text, re.M), f"line {line}: a command in a block of text"
+    assert not re.search(r"^ {4}(\$ |segbench |make |pip )", README, re.M), "a command outside a console block"
+
+
+def test_a_result_comes_before_line_40():
+    """A row of a table with a number in it, or a picture."""
+    first = README.splitlines()[:39]
+    assert any(re.match(r"\|.*\d\.\d.*\|", line) or re.search(r"!\[.*\]\(|<img ", line) for line in first)
+
+
+def anchors(text: str) -> set[str]:
+    """Headings as GitHub names them in links."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES += sorted(
+    path for door in ("train", "export", "serve", "evaluate", "model_zoo") for path in (ROOT / door).rglob("*.md")
+)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_and_image_leads_somewhere(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
+    targets = re.findall(r"\]\(([^)\s]+)[^)]*\)", text) + re.findall(r"(?:src|href)=\"([^\"]+)\"", text)
+    for target in targets:
+        if re.match(r"https?://", target):
+            continue
+        where, _, anchor = target.partition("#")
+        path = (page.parent / where).resolve() if where else page
+        assert path.is_relative_to(ROOT), f"{target} leaves the repository"
+        assert path.exists(), f"there is no {target}"
+        if anchor:
+            assert anchor in anchors(path.read_text()), f"no heading for {target}"

@@ -1,0 +1,65 @@
+"""Tiles: every voxel once, replicated borders, one shape for all tiles of a grid."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segbench.errors import InputError
+from segbench.tiling import Grid, read
+
+edges = st.tuples(*[st.integers(1, 23)] * 3)
+
+
+@given(volume=edges, core=edges, halo=st.tuples(*[st.integers(0, 5)] * 3), multiple=st.integers(1, 4))
+def test_splitting_and_stitching_gives_the_volume_back(volume, core, halo, multiple):
+    data = np.random.default_rng(0).standard_normal(volume).astype(np.float32)
+    stitched, hits = np.full(volume, np.nan, np.float32), np.zeros(volume, np.int64)
+    grid = Grid(volume, core, halo, multiple)
+    tiles = list(grid)
+    assert len(tiles) == len(grid)
+    for tile in tiles:
+        block = read(data, tile)
+        assert block.shape == tile.shape == grid.shape
+        assert all(n % multiple == 0 for n in block.shape)
+        stitched[tile.core] = block[tile.inner]
+        hits[tile.core] += 1
+    assert (hits == 1).all()
+    np.testing.assert_array_equal(stitched, data)
+
+
+def test_what_lies_outside_is_the_replicated_border():
+    data = np.arange(4 * 5 * 6, dtype=np.uint16).reshape(4, 5, 6)
+    grid = Grid((4, 5, 6), (4, 5, 6), (2, 3, 1))
+    (tile,) = grid
+    np.testing.assert_array_equal(read(data, tile), np.pad(data, ((2, 2), (3, 3), (1, 1)), mode="edge"))
+
+
+def test_inner_tiles_read_their_neighbours_and_not_copies():
+    data = np.random.default_rng(0).standard_normal((12, 12, 12)).astype(np.float32)
+    tile = list(Grid((12, 12, 12), (4, 4, 4), (2, 2, 2)))[13]
+    assert tile.core == (slice(4, 8),) * 3
+    np.testing.assert_array_equal(read(data, tile), data[2:10, 2:10, 2:10])
+
+
+def test_a_tile_reads_only_what_it_needs():
+    class Watched:
+        shape, dtype, asked = (1000, 1000, 1000), np.dtype(np.uint8), None
+
+        def __getitem__(self, key):
+            Watched.asked = key
+            return np.zeros([s.stop - s.start for s in key], np.uint8)
+
+    read(Watched(), next(iter(Grid((1000, 1000, 1000), (96, 96, 96), (12, 12, 12)))))
+    assert Watched.asked == (slice(0, 108),) * 3
+
+
+def test_short_axes_get_short_tiles_unless_the_tile_is_fixed():
+    assert Grid((1, 50, 500), (96, 96, 96), (12, 12, 12), 8).shape == (32, 80, 120)
+    assert Grid((1, 50, 500), (96, 96, 96), (12, 12, 12), 8, fixed=True).shape == (120, 120, 120)
+
+
+@pytest.mark.parametrize("bad", [((0, 1, 1), (4, 4, 4), (0, 0, 0)), ((4, 4, 4), (0, 4, 4), (0, 0, 0))])
+def test_impossible_grids_are_refused(bad):
+    with pytest.raises(InputError):
+        Grid(*bad)
