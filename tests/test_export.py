@@ -91,7 +91,9 @@ def _graph(nodes, path):
     image_, masks_ = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 1]) for n in ("image", "masks"))
     out = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 1])
     model = helper.make_model(
-        helper.make_graph(nodes, "g", [image_, masks_], [out]), opset_imports=[helper.make_opsetid("", 18)], ir_version=10
+        helper.make_graph(nodes, "g", [image_, masks_], [out]),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=10,
     )
     onnx.save(model, path)
 

@@ -83,7 +83,9 @@ def test_keep_counts_are_exact_and_masks_are_scaled(channels, kept):
     drawn = m.masks([site], 11, range(100))
     assert drawn.dtype == np.float32
     assert ((drawn > 0).sum(axis=1) == kept).all()
-    np.testing.assert_array_equal(np.unique(drawn[drawn > 0]), np.float32([np.float32(1) / np.float32(kept / channels)]))
+    np.testing.assert_array_equal(
+        np.unique(drawn[drawn > 0]), np.float32([np.float32(1) / np.float32(kept / channels)])
+    )
     np.testing.assert_allclose(drawn.mean(axis=1), 1, rtol=1e-6)
 
 

@@ -29,9 +29,7 @@ def test_scores_within_a_bin_are_equal_and_the_error_is_bounded_by_that():
     assert auc(np.array([0.1 / BINS, 0.9 / BINS]), np.array([False, True])) == 0.5
 
 
-@pytest.mark.parametrize(
-    ("score", "expected"), [([0, 0.2, 0.8, 1], 1.0), ([1, 0.8, 0.2, 0], 0.0), ([0.5] * 4, 0.5)]
-)
+@pytest.mark.parametrize(("score", "expected"), [([0, 0.2, 0.8, 1], 1.0), ([1, 0.8, 0.2, 0], 0.0), ([0.5] * 4, 0.5)])
 def test_order_decides(score, expected):
     assert auc(np.array(score), np.array([0, 0, 1, 1])) == expected
 

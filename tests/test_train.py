@@ -25,7 +25,12 @@ from segbench.train import loop
 from segbench.train.losses import balanced_weights, loss, soft_jaccard
 from segbench.train.recipe import LossRecipe, OptimiserRecipe, Recipe
 
-RUN = "from pathlib import Path; import sys; from segbench.train.run import train; train(Path(sys.argv[1]), Path(sys.argv[2]))"
+RUN = """
+import sys
+from pathlib import Path
+from segbench.train.run import train
+train(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
 
 
 def run(recipe, out, cache, wait=True):
@@ -39,7 +44,9 @@ def run(recipe, out, cache, wait=True):
 def test_a_killed_training_ends_with_the_same_weights(tmp_path):
     """kill -9 after the first checkpoint, in another process; then on to the end."""
     recipe = tmp_path / "tiny.toml"
-    recipe.write_text(TINY.read_text().replace("steps = 6", "steps = 40").replace("validate_every = 3", "validate_every = 40"))
+    recipe.write_text(
+        TINY.read_text().replace("steps = 6", "steps = 40").replace("validate_every = 3", "validate_every = 40")
+    )
     run(recipe, tmp_path / "whole", tmp_path / "cache")
     process = run(recipe, tmp_path / "killed", tmp_path / "cache", wait=False)
     checkpoint = tmp_path / "killed" / "checkpoint.safetensors"

@@ -60,9 +60,7 @@ def fit(normalisation: Normalisation, data: LazyArray, source: str = "array") ->
         sample = np.asarray(data[::stride, ::stride, ::stride], dtype=np.float32)
         low, high = (float(v) for v in np.percentile(sample, normalisation.clip_percentiles))
     total, first, second = 0, 0.0, 0.0
-    pivot = float(
-        np.asarray(data[0], dtype=np.float64).mean()
-    )  # near the mean, so that squares do not cancel
+    pivot = float(np.asarray(data[0], dtype=np.float64).mean())  # near the mean, so that squares do not cancel
     for slab in slabs:
         values = np.clip(np.asarray(data[slab], dtype=np.float64), low, high) - pivot
         total += values.size

@@ -95,11 +95,11 @@ def sample_masks(card: Card, samples: int, seed: int) -> Float32:
 
 def tiles(card: Card, shape: tuple[int, int, int]) -> Grid:
     """The grid of a card over a volume: an axis shorter than the core gets shorter tiles, if the model lets it."""
-    need = card.input
-    if need.fixed_tile:
-        # one shape whatever the volume: a core longer than the volume reads replicated borders
-        return Grid(shape, need.core, need.halo, need.multiple, fixed=True)
-    return Grid(shape, need.core, need.halo, need.multiple)
+    need, halo = card.input, card.input.halo
+    if shape[0] == 1 and need.border == "replicate":
+        # replicated along Z a slice stays constant in every layer, so slices beside it would change nothing
+        halo = (0, halo[1], halo[2])
+    return Grid(shape, need.core, halo, need.multiple, need.fixed_tile)
 
 
 def scaled(volume: Volume, tile: Tile, scaling: Scaling) -> Float32:

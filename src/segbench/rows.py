@@ -181,9 +181,7 @@ def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     command = ("git", "--no-optional-locks", "-C", str(root), *arguments)
     try:
-        return subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=20, check=False
-        )
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
 

@@ -39,9 +39,7 @@ class Volume:
 
     def __post_init__(self) -> None:
         if len(self.data.shape) != 3:
-            raise InputError(
-                f"{self.source}: a volume has three axes (Z, Y, X), this one has shape {self.data.shape}"
-            )
+            raise InputError(f"{self.source}: a volume has three axes (Z, Y, X), this one has shape {self.data.shape}")
         if 0 in self.data.shape:
             raise InputError(f"{self.source}: empty volume of shape {self.data.shape}")
 

@@ -32,6 +32,7 @@ class InputCard(Strict):
         core: Useful voxels of a tile (Z, Y, X).
         halo: Voxels read around them, cropped afterwards.
         multiple: Edges of what is read are multiples of this.
+        border: What the network's convolutions see past the edge of what is read.
         fixed_tile: The prediction depends on the tile's size (group norm): short axes are padded up, not cut.
     """
 
@@ -39,15 +40,14 @@ class InputCard(Strict):
     core: Triple
     halo: Triple
     multiple: int = Field(ge=1)
+    border: Literal["zero", "replicate"] = "zero"
     fixed_tile: bool = False
 
 
 class FileCard(Strict):
     """A file beside the card."""
 
-    path: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-    )  # a plain name: nothing outside the model's folder
+    path: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")  # a plain name: nothing outside the model's folder
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
@@ -182,11 +182,7 @@ def page(card: Card) -> str:
     """The README of a model, made from its card alone."""
     sites = "\n".join(
         f"| {site.name} | {site.channels} | "
-        + (
-            f"{site.kept}, exactly |"
-            if site.kind == "fixed"
-            else f"each with probability {site.keep_probability} |"
-        )
+        + (f"{site.kept}, exactly |" if site.kind == "fixed" else f"each with probability {site.keep_probability} |")
         for site in card.dropout
     )
     clip = card.input.normalisation.clip_percentiles
@@ -221,8 +217,9 @@ Masks are an input of the graph, made from (seed, sample); sample t is one netwo
 
 {trained.steps} steps in {trained.hours:.2f} h on {trained.device}, seed {trained.seed}, PyTorch {trained.torch}.
 Data: {trained.data}; {trained.labels} labels.
-On held-back simulated volumes it reached accuracy {trained.validation_accuracy:.4f} and mIoU {trained.validation_miou:.4f}. Those come from the simulator that it was trained on: they say that training
-worked, not that the model carries over.
+On held-back simulated volumes it reached accuracy {trained.validation_accuracy:.4f} and
+mIoU {trained.validation_miou:.4f}. Those come from the simulator that it was trained on: they say that
+training worked, not that the model carries over.
 
 ## Limits
 

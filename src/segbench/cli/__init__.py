@@ -2,6 +2,8 @@
 
 import sys
 
+TRAINING = frozenset({"torch", "safetensors", "onnx", "onnxscript"})  # what only training and export need
+
 
 def main() -> None:
     """Runs the command; what a user caused is one line on standard error and exit code 2."""
@@ -13,6 +15,11 @@ def main() -> None:
     except SegbenchError as error:
         line = " ".join(str(error).split())
         print(f"segbench: {line}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if error.name not in TRAINING:
+            raise
+        print(f"segbench: this needs {error.name}: pip install 'segbench[train]'", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except KeyboardInterrupt:
         print("segbench: interrupted", file=sys.stderr)  # noqa: T201

@@ -14,17 +14,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Segment battery-electrode CT with per-voxel uncertainty, and measure how well that works.",
 )
-data_app = typer.Typer(
-    no_args_is_help=True, help="The embedded benchmark battery16, and manifests of your own data."
-)
+data_app = typer.Typer(no_args_is_help=True, help="The embedded benchmark battery16, and manifests of your own data.")
 zoo_app = typer.Typer(no_args_is_help=True, help="The models that there are.")
 app.add_typer(data_app, name="data")
 app.add_typer(zoo_app, name="zoo")
 
 Json = Annotated[bool, typer.Option("--json", help="Print the same as JSON to standard output.")]
-Root = Annotated[
-    Path | None, typer.Option(help="Folder that the manifest's paths start from; its own by default.")
-]
+Root = Annotated[Path | None, typer.Option(help="Folder that the manifest's paths start from; its own by default.")]
 Size = Annotated[int, typer.Option(help="Edge of a simulated volume in voxels.")]
 Seed = Annotated[int, typer.Option(help="Another seed gives other volumes of the same domains.")]
 
@@ -55,9 +51,7 @@ def eval_(
     precision: Annotated[str, typer.Option(help="f32, or bf16 where the engine has it.")] = "f32",
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; all by default.")] = None,
     size: Size = 96,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for rows.json, table.md, table.csv and panels.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for rows.json, table.md, table.csv and panels.")] = None,
     json: Json = False,
 ) -> None:
     """Evaluate a model: accuracy, IoU, F1, viability and uncertainty of every domain, beside baselines.
@@ -76,15 +70,11 @@ def eval_(
 
 @app.command()
 def train(
-    recipe: Annotated[
-        Path, typer.Argument(help="A recipe, such as train/vnet-battery.toml.", show_default=False)
-    ],
+    recipe: Annotated[Path, typer.Argument(help="A recipe, such as train/vnet-battery.toml.", show_default=False)],
     out: Annotated[
         Path | None, typer.Option(help="Folder for checkpoint, curves and model; runs/NAME by default.")
     ] = None,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Stop after so many steps of the recipe's schedule.")
-    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps of the recipe's schedule.")] = None,
 ) -> None:
     """Train a model from its recipe, or go on where an interrupted training stopped.
 
@@ -167,9 +157,7 @@ def data_show(
     domain: Annotated[str, typer.Argument(help="A domain of battery16.", show_default=False)],
     size: Size = 96,
     seed: Seed = 0,
-    out: Annotated[
-        Path | None, typer.Option(help="Also write a picture of the middle slice, as PNG.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write a picture of the middle slice, as PNG.")] = None,
     json: Json = False,
 ) -> None:
     """Show what a domain is made of and what its volume measures.
@@ -189,9 +177,7 @@ def data_make(
     name: Annotated[str, typer.Argument(help="battery16", show_default=False)],
     size: Size = 96,
     seed: Seed = 0,
-    out: Annotated[
-        Path | None, typer.Option(help="Also write image, truth and label of every domain as TIFF.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write image, truth and label of every domain as TIFF.")] = None,
 ) -> None:
     """Make the simulated volumes now rather than on first use.
 

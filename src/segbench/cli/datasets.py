@@ -29,9 +29,7 @@ def list_domains(json: bool) -> None:
         values = printed.of(name).values()
         table.add_row(name, *(f"{value:.3f}" for value in values))
     results().print(table)
-    results().print(
-        "Simulated stand-ins with the names of the study's domains; the printed values are the study's."
-    )
+    results().print("Simulated stand-ins with the names of the study's domains; the printed values are the study's.")
 
 
 def load(names: list[str], size: int, seed: int) -> list[Case]:
@@ -80,13 +78,10 @@ def _picture(case: Case, out: Path) -> None:
     FigureCanvasAgg(figure)
     z = len(case.image) // 2
     low, high = np.percentile(case.image[z], [0.5, 99.5])
-    shown = (
-        ("slice", case.image, low, high),
-        ("truth", case.truth, 0, 1),
-        ("human-like label", case.label, 0, 1),
-    )
-    for axis, (title, volume, bottom, top) in zip(figure.subplots(1, 3), shown, strict=True):
-        axis.imshow(volume[z], cmap="gray", vmin=bottom, vmax=top, interpolation="nearest")
+    planes = {"slice": case.image[z], "truth": case.truth[z], "human-like label": case.label[z]}
+    for axis, (title, plane) in zip(figure.subplots(1, 3), planes.items(), strict=True):
+        bottom, top = (low, high) if title == "slice" else (0, 1)
+        axis.imshow(plane, cmap="gray", vmin=bottom, vmax=top, interpolation="nearest")
         axis.set(title=f"{case.domain}, {title}", xticks=[], yticks=[])
     figure.savefig(out, dpi=110)
 

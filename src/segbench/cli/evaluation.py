@@ -6,6 +6,8 @@ from segbench.cli.screen import NOTES, print_json, progress_bar, results
 from segbench.evaluate.run import PAGE, Request, run
 from segbench.evaluate.table import Table
 
+NARROW = 9  # headings wrap, so that a table fits a terminal of 120 columns
+
 
 def run_eval(request: Request, json: bool) -> None:
     """Evaluates with progress bars and prints the tables, or the rows as JSON."""
@@ -15,9 +17,7 @@ def run_eval(request: Request, json: bool) -> None:
         seen: list[str] = []
 
         def made(done: int, total: int, name: str) -> None:
-            bars.update(
-                making, completed=done, total=total, visible=True, description=f"making battery16: {name}"
-            )
+            bars.update(making, completed=done, total=total, visible=True, description=f"making battery16: {name}")
 
         def stepped(what: str, _: float) -> None:
             domain = what.split("/", maxsplit=1)[0].split(":", maxsplit=1)[0]
@@ -50,10 +50,10 @@ def run_eval(request: Request, json: bool) -> None:
 def show(table: Table) -> None:
     """One table on the terminal; printed values are dim."""
     head, *body, mean = table.text()
-    rich = RichTable(title=table.title, title_justify="left", pad_edge=False)
+    rich = RichTable(title=table.title, title_justify="left", title_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     rich.add_column(head[0], no_wrap=True)
     for name, column in zip(head[1:], table.columns, strict=True):
-        rich.add_column(name, justify="right", style="dim" if column.printed else "")
+        rich.add_column(name, justify="right", max_width=NARROW, style="dim italic" if column.printed else "")
     for line in body:
         rich.add_row(*line)
     rich.add_section()

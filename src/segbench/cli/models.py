@@ -15,9 +15,7 @@ def list_models(json: bool) -> None:
     table = Table("model", "version", "parameters", "classes", "what it is", pad_edge=False)
     for model in models:
         card = model.card
-        table.add_row(
-            card.name, card.version, f"{card.network.parameters:,}", ", ".join(card.classes), card.title
-        )
+        table.add_row(card.name, card.version, f"{card.network.parameters:,}", ", ".join(card.classes), card.title)
     results().print(table)
 
 

@@ -32,6 +32,5 @@ def run_train(recipe_file: Path, out: Path | None, steps: int | None) -> None:
                 )
 
         card = train(recipe_file, folder, steps, made, stepped)
-    NOTES.print(
-        f"{card.name}: {card.training.steps} steps, written to {folder}; try: segbench eval --zoo {folder}"
-    )
+    done = f"{card.name}: {card.training.steps} steps, written to {folder}"
+    NOTES.print(f"{done}; try: segbench eval --zoo {folder}", soft_wrap=True)

@@ -1,6 +1,7 @@
 """Crops, symmetries of the cube and changes of grey values: pure functions of a generator."""
 
 import numpy as np
+import numpy.typing as npt
 from scipy.ndimage import zoom
 
 from segbench.recipe import Strict
@@ -34,26 +35,22 @@ def crop(image: Float32, label: UInt8, edge: int, rng: np.random.Generator) -> t
     return image[cube], label[cube]
 
 
-def augment(
-    image: Float32, label: UInt8, how: Augmentation, rng: np.random.Generator
-) -> tuple[Float32, UInt8]:
+def augment(image: Float32, label: UInt8, how: Augmentation, rng: np.random.Generator) -> tuple[Float32, UInt8]:
     """One varied copy of a normalised cube and its label; the label only turns with the image."""
     if how.symmetries:
         axes = tuple(int(a) for a in rng.permutation(3))
         flips = tuple(slice(None, None, int(s)) for s in rng.choice([-1, 1], size=3))
         image, label = image.transpose(axes)[flips], label.transpose(axes)[flips]
-    image = np.array(image, dtype=np.float32)
+    grey: npt.NDArray[np.floating] = np.array(image, dtype=np.float32)
     if how.gamma:
-        low, high = float(image.min()), float(image.max())
-        unit = (image - low) / max(high - low, 1e-6)
-        image = unit ** np.float32(1 + rng.uniform(-how.gamma, how.gamma)) * (high - low) + low
+        low, high = float(grey.min()), float(grey.max())
+        unit = (grey - low) / max(high - low, 1e-6)
+        grey = unit ** np.float32(1 + rng.uniform(-how.gamma, how.gamma)) * (high - low) + low
     if how.contrast or how.shift:
-        image = image * (1 + rng.uniform(-how.contrast, how.contrast)) + rng.uniform(-how.shift, how.shift)
+        grey = grey * (1 + rng.uniform(-how.contrast, how.contrast)) + rng.uniform(-how.shift, how.shift)
     if how.field:
         coarse = rng.standard_normal((3, 3, 3)) * how.field * rng.uniform()
-        image = image + zoom(coarse, [n / 3 for n in image.shape], order=1, mode="nearest", grid_mode=True)
+        grey = grey + zoom(coarse, [n / 3 for n in grey.shape], order=1, mode="nearest", grid_mode=True)
     if how.noise:
-        image = image + rng.standard_normal(image.shape, dtype=np.float32) * np.float32(
-            how.noise * rng.uniform()
-        )
-    return np.ascontiguousarray(image, dtype=np.float32), np.ascontiguousarray(label)
+        grey = grey + rng.standard_normal(grey.shape, dtype=np.float32) * np.float32(how.noise * rng.uniform())
+    return np.ascontiguousarray(grey, dtype=np.float32), np.ascontiguousarray(label)

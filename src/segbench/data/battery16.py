@@ -20,7 +20,7 @@ from segbench.errors import InputError, UnknownNameError
 
 __all__ = ["CLASSES", "GENERATOR_VERSION", "SMALLEST", "Case", "data_hash", "load", "make_case"]
 
-GENERATOR_VERSION = 3
+GENERATOR_VERSION = 5
 """Bumped whenever an array would change; part of the cache's path."""
 
 SMALLEST = 32

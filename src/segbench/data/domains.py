@@ -32,9 +32,9 @@ _SIXTEEN = (
     ),
     Domain(  # few large grains, thin pores: the minority is the pore
         "Tesla",
-        Geometry(share=0.82, radius=20, spread=0.25, big_radius=32, big_share=0.5, lobes=0.12, gap=2.0,
-                 binder=0.15, binder_grey=0.42, variation=0.13, texture=0.08, specimen_radius=0.78),
-        Scan(angles=180, noise=0.17, blur=0.6, rings=0.027, axial_drift=0.20, shading=0.13, hardening=0.35,
+        Geometry(share=0.82, radius=17, spread=0.25, big_radius=27, big_share=0.5, lobes=0.12, gap=1.7,
+                 binder=0.15, binder_grey=0.42, variation=0.07, texture=0.08, specimen_radius=0.78),
+        Scan(angles=180, noise=0.19, blur=0.6, rings=0.027, axial_drift=0.20, shading=0.13, hardening=0.35,
              fringe=0.8, grey_gain=0.012, grey_offset=0.002),
         Annotator(accuracy=0.973, level=0.42, smoothing=0.9),
     ),
@@ -49,8 +49,8 @@ _SIXTEEN = (
     ),
     Domain(  # a few bright spheres in much binder; the minority is the active material
         "25R6",
-        Geometry(share=0.17, radius=12, spread=0.3, lobes=0.08, gap=2.0, binder=0.50, binder_grey=0.36,
-                 variation=0.12, texture=0.06, specimen_radius=0.62),
+        Geometry(share=0.17, radius=12, spread=0.3, lobes=0.08, gap=2.0, binder=0.50, binder_grey=0.34,
+                 variation=0.10, texture=0.06, specimen_radius=0.62),
         Scan(angles=140, noise=0.17, blur=0.7, rings=0.036, axial_drift=0.19, shading=0.16, hardening=0.4,
              fringe=0.9, absorption=1.2, grey_gain=5200, grey_offset=-300),
         Annotator(accuracy=0.955, level=0.38, smoothing=1.1, wander=0.85),

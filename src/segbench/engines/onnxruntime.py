@@ -34,6 +34,4 @@ class OnnxRuntime:
 
     def run(self, image: Float32, masks: Float32) -> Float32:
         """See `Engine.run`."""
-        return np.asarray(
-            self._session.run(["logits"], {"image": image, "masks": masks})[0], dtype=np.float32
-        )
+        return np.asarray(self._session.run(["logits"], {"image": image, "masks": masks})[0], dtype=np.float32)

@@ -74,9 +74,7 @@ class DataSet:
         if self.manifest is None:
             case = battery16.load([domain], self.size)[0]
             volume = Volume(case.image, source=f"{BATTERY16}/{domain}")
-            yield Labelled(
-                self.name, domain, domain, volume, case.truth, case.label, battery16.data_hash(case)
-            )
+            yield Labelled(self.name, domain, domain, volume, case.truth, case.label, battery16.data_hash(case))
             return
         for located in self.manifest.cases(self.root, domain, "test"):
             loaded = load_case(located)
@@ -101,9 +99,7 @@ def open_data(data: str, domain: str = "all", root: Path | None = None, size: in
     if not there:
         raise InputError(f'{path}: no case has split = "test", so there is nothing to evaluate on')
     note = f"{manifest.title}; {manifest.source}; licence: {manifest.licence}; use: {manifest.use}"
-    return DataSet(
-        manifest.name, manifest.classes, choose(domain, there), note, manifest, root or path.parent
-    )
+    return DataSet(manifest.name, manifest.classes, choose(domain, there), note, manifest, root or path.parent)
 
 
 def choose(wanted: str, known: Sequence[str]) -> tuple[str, ...]:

@@ -16,9 +16,7 @@ from segbench.zoo import Model
 
 Progress = Callable[[str, float], None]  # (what is being done, share of the case that is done)
 Keep = Callable[[Labelled, Prediction], None]
-PREDICTED = (
-    "normalisation, tiles with their halo, all samples, aggregation; the first case compiles the graph"
-)
+PREDICTED = "normalisation, tiles with their halo, all samples, aggregation; the first case compiles the graph"
 OTSU, FOREST = "otsu", "forest"
 
 
@@ -104,21 +102,15 @@ def _shown(case: Labelled, other: Labelled | None) -> baselines.LabelledSlice | 
     return baselines.middle_slice(other.image.data[:], other.human if other.truth is None else other.truth)
 
 
-def _baseline_rows(
-    data: DataSet, case: Labelled, shown: baselines.LabelledSlice | None, seed: int
-) -> Iterator[Row]:
+def _baseline_rows(data: DataSet, case: Labelled, shown: baselines.LabelledSlice | None, seed: int) -> Iterator[Row]:
     image = case.image.data[:]
     start = time.perf_counter()
     labels = baselines.otsu(image)
-    yield _baseline(
-        data, case, OTSU, score(case, labels, None, data.classes), None, time.perf_counter() - start
-    )
+    yield _baseline(data, case, OTSU, score(case, labels, None, data.classes), None, time.perf_counter() - start)
     if shown is None:
         return  # the only labelled slice of its domain: nothing to train on that is not tested on
     if shown.image.shape == image.shape and case.image.shape[0] > 1:
-        shown = baselines.LabelledSlice(
-            image, shown.z, shown.labels
-        )  # one array, so features are computed once
+        shown = baselines.LabelledSlice(image, shown.z, shown.labels)  # one array, so features are computed once
     start = time.perf_counter()
     labels, probability = baselines.forest(image, shown, seed, cores())
     seconds = time.perf_counter() - start

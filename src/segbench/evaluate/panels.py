@@ -76,7 +76,7 @@ def draw(rows: Sequence[Panel], path: Path, headings: Sequence[str] = ()) -> Non
 
 
 def _row(axes: list[Axes], row: Panel, name: str) -> None:
-    low, high = np.percentile(row.grey, [0.5, 99.5])
+    low, high = np.percentile(row.grey.astype(np.float32), [0.5, 99.5])
     axes[0].imshow(row.grey, cmap="gray", vmin=low, vmax=high)
     axes[0].set_ylabel(f"{name}\nz = {row.z}", fontsize=8)
     labels = [row.human, *([] if row.truth is None else [row.truth]), row.labels]
@@ -85,9 +85,7 @@ def _row(axes: list[Axes], row: Panel, name: str) -> None:
     shown = axes[len(labels) + 1].imshow(row.spread, cmap="magma", vmin=0, vmax=SPREAD_TOP)
     bar = inset_axes(axes[len(labels) + 1], width="4%", height="50%", loc="lower right")
     colours = axes[0].figure.colorbar(shown, cax=bar, ticks=[0, SPREAD_TOP])
-    colours.ax.tick_params(
-        labelsize=6, colors="white", left=True, labelleft=True, right=False, labelright=False
-    )
+    colours.ax.tick_params(labelsize=6, colors="white", left=True, labelleft=True, right=False, labelright=False)
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])

@@ -105,7 +105,5 @@ def _write(
     outside = [p for p in kept if p.name not in trained_on]
     if inside and outside:
         # the domain that is hardest for a human stands for "out"
-        worst = min(
-            outside, key=lambda p: next(r.metrics["accuracy_human"] for r in rows if r.domain == p.name)
-        )
+        worst = min(outside, key=lambda p: next(r.metrics["accuracy_human"] for r in rows if r.domain == p.name))
         panels.draw([inside[0], worst], folder / "in-and-out.png", ["in domain", "out of domain"])

@@ -35,6 +35,7 @@ class Table:
         columns: After the first, which names the domain.
         lines: Domain and its values.
         mean: Mean over the domains of every column, undefined values left out.
+        trained_on: Domains that are marked with an asterisk.
         notes: What a reader has to know.
     """
 
@@ -43,11 +44,15 @@ class Table:
     lines: tuple[tuple[str, Values], ...]
     mean: Values
     notes: tuple[str, ...] = ()
+    trained_on: tuple[str, ...] = ()
 
     def text(self) -> list[list[str]]:
         """Heading, lines and mean as rounded text; undefined is "nan"."""
         head = ["domain", *(column.heading for column in self.columns)]
-        body = [[name, *(self._cell(values, c) for c in self.columns)] for name, values in self.lines]
+        body = [
+            [f"{name}*" if name in self.trained_on else name, *(self._cell(values, c) for c in self.columns)]
+            for name, values in self.lines
+        ]
         return [head, *body, ["mean", *(self._cell(self.mean, c) for c in self.columns)]]
 
     @staticmethod
@@ -89,34 +94,24 @@ def tables(
         lines[domain] |= printed.of(domain) if printed else {}
     has_truth = any(row.confusion_truth is not None for row in rows)
     against = "truth" if has_truth else "human"
-    marked = tuple((f"{name}*" if name in trained_on else name, values) for name, values in lines.items())
-    made = [
-        _table(
-            f"{model}: agreement",
-            _agreement(classes, against, printed is not None),
-            marked,
-            _notes(against, trained_on),
-        ),
-    ]
+    pairs = tuple(lines.items())
+    marked = tuple(name for name in lines if name in trained_on)
+    agreement = _agreement(classes, against, printed is not None)
+    made = [_table(f"{model}: agreement", agreement, pairs, _notes(against, marked), marked)]
     if len(classes) == 2:
-        made.append(
-            _table(
-                f"{model}: viability and uncertainty",
-                _viability(has_truth, printed is not None),
-                marked,
-                _wins(list(lines.values()), printed),
-            )
-        )
+        columns = _viability(has_truth, printed is not None)
+        notes = _wins(list(lines.values()), printed)
+        made.append(_table(f"{model}: viability and uncertainty", columns, pairs, notes, marked))
     return made
 
 
 def _agreement(classes: Sequence[str], against: str, printed: bool) -> list[Column]:
     label = "human label" if against == "truth" else "label"
-    columns = [Column("accuracy_human", f"accuracy, {label}")]
+    columns = [Column("accuracy_human", f"accuracy {label}")]
     if printed:
         columns.append(Column("printed_accuracy", "printed", printed=True))
     if against == "truth":
-        columns.append(Column("accuracy_truth", "accuracy, truth"))
+        columns.append(Column("accuracy_truth", "accuracy truth"))
     columns += [Column(f"miou_{against}", "mIoU"), Column(f"fiou_{against}", "fIoU")]
     columns += [Column(f"f1_{name}_{against}", f"F1 {name}") for name in classes]
     if len(classes) == 2:
@@ -129,36 +124,38 @@ def _agreement(classes: Sequence[str], against: str, printed: bool) -> list[Colu
 
 
 def _viability(has_truth: bool, printed: bool) -> list[Column]:
-    columns = [Column("viability_of_human", "viability, human" if has_truth else "viability, label", 2)]
+    columns = [Column("viability_of_human", "viability human" if has_truth else "viability label", 2)]
     if printed:
         columns.append(Column("printed_human_viability", "printed", 2, printed=True))
-    columns.append(Column("viability", "viability, model", 2))
+    columns.append(Column("viability", "viability model", 2))
     if printed:
         columns.append(Column("printed_ml_viability", "printed", 2, printed=True))
     if has_truth:
-        columns.append(Column("viability_of_truth", "viability, truth", 2))
+        columns.append(Column("viability_of_truth", "viability truth", 2))
     return [
         *columns,
-        Column("separability", "separability"),
+        Column("separability", "separa-bility"),
         Column("entropy", "entropy (nat)"),
-        Column("mutual_information", "mutual inf. (nat)", 4),
-        Column("spread", "P70 - P30", 4),
+        Column("mutual_information", "mutual info. (nat)", 4),
+        Column("spread", "P70-P30", 4),
     ]
 
 
 def _table(
-    title: str, columns: Sequence[Column], lines: tuple[tuple[str, Values], ...], notes: Sequence[str]
+    title: str,
+    columns: Sequence[Column],
+    lines: tuple[tuple[str, Values], ...],
+    notes: Sequence[str],
+    marked: tuple[str, ...],
 ) -> Table:
-    used = tuple(
-        c for c in columns if any(not math.isnan(v.get(c.key, math.nan)) for _, v in lines) or not c.printed
-    )
+    used = tuple(c for c in columns if any(not math.isnan(v.get(c.key, math.nan)) for _, v in lines) or not c.printed)
     means = {c.key: mean([values.get(c.key, math.nan) for _, values in lines]) for c in used}
     missing = [
         f"{c.heading} is undefined for {n} of {len(lines)} domains, which its mean leaves out"
         for c in used
         if (n := sum(math.isnan(values.get(c.key, math.nan)) for _, values in lines))
     ]
-    return Table(title, used, lines, means, (*notes, *missing))
+    return Table(title, used, lines, means, (*notes, *missing), marked)
 
 
 def _notes(against: str, trained_on: Sequence[str]) -> list[str]:

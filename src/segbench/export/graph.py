@@ -50,7 +50,19 @@ def export(network: Network, path: Path) -> None:
         )
     assert program is not None
     program.save(str(path), external_data=False)
+    model = onnx.load(path)
+    _forget(model)
+    onnx.save(model, path)
     check(path)
+
+
+def _forget(model: onnx.ModelProto) -> None:
+    """Removes the exporter's notes: they hold paths of this machine, and would change the file's hash with them."""
+    del model.metadata_props[:]
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
 
 
 def check(path: Path) -> None:
@@ -67,9 +79,7 @@ def check(path: Path) -> None:
     found = sorted(RANDOM & {node.op_type for node in _nodes(model.graph)})
     found += sorted(RANDOM & {node.op_type for function in model.functions for node in function.node})
     if found:
-        raise EngineError(
-            f"{path}: holds {', '.join(found)}: its dropout would be redrawn, frozen or deleted"
-        )
+        raise EngineError(f"{path}: holds {', '.join(found)}: its dropout would be redrawn, frozen or deleted")
     inputs = [value.name for value in model.graph.input]
     if inputs != ["image", "masks"]:
         raise EngineError(f"{path}: its inputs are {inputs}, not ['image', 'masks']")

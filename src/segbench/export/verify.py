@@ -30,9 +30,7 @@ class Verdict:
 
     def __str__(self) -> str:
         alive = (
-            f"dropout is alive (samples differ by {self.liveness:.3g} on average)"
-            if self.liveness
-            else "no dropout"
+            f"dropout is alive (samples differ by {self.liveness:.3g} on average)" if self.liveness else "no dropout"
         )
         return f"{self.engine} equals PyTorch within {self.difference:.2g}, repeats bit for bit, {alive}"
 
@@ -61,9 +59,7 @@ def verify(model: Model, engine: str = "onnxruntime") -> Verdict:
         raise EngineError(f"{model.graph}: equal masks gave different results on {engine}")
     difference = float(np.abs(logits - start(model, "torch").run(image, drawn)).max())
     if not difference <= TOLERANCE:
-        raise EngineError(
-            f"{model.graph}: differs from the PyTorch network by {difference:.3g} (at most {TOLERANCE})"
-        )
+        raise EngineError(f"{model.graph}: differs from the PyTorch network by {difference:.3g} (at most {TOLERANCE})")
     return Verdict(engine, difference, _liveness(model, runtime, logits))
 
 
@@ -73,7 +69,5 @@ def _liveness(model: Model, runtime: Engine, logits: Float32) -> float:
     pairs = [(0, 1), (0, 2), (1, 2)]
     liveness = min(float(np.abs(logits[a] - logits[b]).mean()) for a, b in pairs)
     if not liveness > 1e-3 * float(logits.std()):
-        raise EngineError(
-            f"{model.graph}: other masks give the same result on {runtime.name}: its dropout is dead"
-        )
+        raise EngineError(f"{model.graph}: other masks give the same result on {runtime.name}: its dropout is dead")
     return liveness

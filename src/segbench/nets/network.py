@@ -1,6 +1,7 @@
 """What all networks share: masks enter as data, never as a random draw."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +15,14 @@ class Network(nn.Module):
     Attributes:
         sites: Where channels are dropped, in the order of the masks' columns.
         stride: Edges of the image must be multiples of this.
+        border: What convolutions see past the edge: zeros, or the border replicated.
+        fixed_tile: The answer depends on the tile's size, as with group norm.
     """
 
     sites: Sequence[Site] = ()
     stride: int = 1
+    border: Literal["zero", "replicate"] = "zero"
+    fixed_tile: bool = False
 
     def forward(self, image: Tensor, masks: Tensor) -> Tensor:
         """Logits [T, K, Z, Y, X] of an image [1 or T, 1, Z, Y, X] under masks [T, channels]."""

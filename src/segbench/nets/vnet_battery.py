@@ -64,9 +64,7 @@ class _Join(nn.Module):
     def fold(self) -> None:
         scale, shift = _scale_shift(self.norm)
         weight = collapse(self.up.weight * scale[:, None, None, None, None])
-        self.collapsed = nn.ConvTranspose3d(
-            weight.shape[0], weight.shape[1], 4, stride=2, padding=3, bias=False
-        )
+        self.collapsed = nn.ConvTranspose3d(weight.shape[0], weight.shape[1], 4, stride=2, padding=3, bias=False)
         self.collapsed.weight = nn.Parameter(weight)
         del self.up
         self.skip.weight = nn.Parameter(self.skip.weight * scale[:, None, None, None, None])
@@ -113,16 +111,14 @@ class VNetBattery(Network):
         kept: Channels that a sample keeps at the bottom and at each up stage, from the bottom upwards.
     """
 
-    def __init__(
-        self, widths: tuple[int, ...] = (16, 32, 64, 128), kept: tuple[int, ...] = (64, 32, 16, 8)
-    ) -> None:
+    border = "replicate"
+
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128), kept: tuple[int, ...] = (64, 32, 16, 8)) -> None:
         super().__init__()
         if len(widths) < 2 or len(kept) != len(widths):
             raise TypeError(f"widths {widths} and kept {kept} need the same length, at least 2")
         self.stride = 2 ** (len(widths) - 1)
-        self.down = nn.ModuleList(
-            _Stage(_Conv(a, b), b) for a, b in zip((1, *widths[:-1]), widths, strict=True)
-        )
+        self.down = nn.ModuleList(_Stage(_Conv(a, b), b) for a, b in zip((1, *widths[:-1]), widths, strict=True))
         rising = widths[::-1]
         self.up = nn.ModuleList(_Stage(_Join(a, b), b) for a, b in zip(rising[:-1], rising[1:], strict=True))
         self.head = nn.Conv3d(widths[0], 1, 1)

@@ -60,6 +60,7 @@ class VNetSandia(Network):
     """
 
     stride = 8
+    fixed_tile = True
 
     def __init__(self, dims: int = 3) -> None:
         super().__init__()
@@ -72,8 +73,7 @@ class VNetSandia(Network):
         )
         self.bottom = _Pair(dims, WIDTHS[-1], BOTTOM)
         self.up = nn.ModuleList(
-            _Up(dims, inputs, width)
-            for inputs, width in zip((BOTTOM, *WIDTHS[:0:-1]), WIDTHS[::-1], strict=True)
+            _Up(dims, inputs, width) for inputs, width in zip((BOTTOM, *WIDTHS[:0:-1]), WIDTHS[::-1], strict=True)
         )
         self.last = conv(WIDTHS[0], 1, 3, padding=1)
         self.head = conv(1, 1, 1)

@@ -20,9 +20,7 @@ def round_weights(network: Network) -> None:
 
 def save(network: Network, path: Path) -> None:
     """Writes the weights of a network that went through `round_weights`."""
-    tensors = {
-        name: value.half() if value.dim() > 1 else value for name, value in network.state_dict().items()
-    }
+    tensors = {name: value.half() if value.dim() > 1 else value for name, value in network.state_dict().items()}
     save_file({name: value.contiguous() for name, value in tensors.items()}, path)
 
 

@@ -14,7 +14,6 @@ from segbench.hardware import cores, processor
 from segbench.io.files import file_sha256
 from segbench.nets import weights
 from segbench.nets.network import Network
-from segbench.nets.vnet_sandia import VNetSandia
 from segbench.train.checkpoint import State
 from segbench.train.loop import validate
 from segbench.train.recipe import Recipe
@@ -58,7 +57,8 @@ def release(
             core=recipe.tile.core,
             halo=recipe.tile.halo,
             multiple=network.stride,
-            fixed_tile=isinstance(network, VNetSandia),
+            border=network.border,
+            fixed_tile=network.fixed_tile,
         ),
         dropout=tuple(network.sites),
         files=FilesCard(

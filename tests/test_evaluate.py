@@ -1,0 +1,246 @@
+"""Evaluation: rows with provenance, tables as pure functions, and honest baselines."""
+
+import csv
+import io
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from conftest import blobs
+
+from segbench.data import battery16
+from segbench.data.domains import DOMAINS
+from segbench.engines import start
+from segbench.errors import InputError, UnknownNameError
+from segbench.evaluate.cases import choose, open_data
+from segbench.evaluate.printed import sandia
+from segbench.evaluate.run import Request, run
+from segbench.evaluate.table import comma_separated, markdown, tables, viability_gap
+from segbench.metrics.overlap import accuracy
+from segbench.rows import comparable, read_rows
+
+SIZE = 40
+PICKED = "Tesla,Litarion,Electrode_III_3"
+
+
+@pytest.fixture(scope="module")
+def request_(tiny, tmp_path_factory):
+    return Request(
+        str(tiny.path),
+        PICKED,
+        samples=3,
+        engine="onnxruntime",
+        size=SIZE,
+        out=tmp_path_factory.mktemp("run"),
+        threads=2,
+    )
+
+
+@pytest.fixture(scope="module")
+def result(request_):
+    return run(request_)
+
+
+def test_every_case_has_rows_of_the_model_and_both_baselines(result, request_):
+    got = [(row.domain, row.model) for row in result.rows]
+    assert got == [(d, m) for d in ("Tesla", "Litarion", "Electrode_III_3") for m in ("tiny", "otsu", "forest")]
+    assert read_rows(request_.out / "rows.json") is not None
+    row = result.rows[0]
+    assert (row.samples, row.seed, row.engine, row.precision, row.threads) == (3, 0, "onnxruntime", "f32", 2)
+    assert row.voxels == SIZE**3
+    assert len(row.model_hash) == len(row.data_hash) == 64
+    assert row.wall_s > 0
+    assert {"python", "numpy", "onnxruntime"} <= row.versions.keys()
+
+
+def test_scores_follow_from_the_confusion_matrix_and_the_data(result):
+    case = battery16.load(["Tesla"], SIZE)[0]
+    row = result.rows[0]
+    counts = np.array(row.confusion_truth)
+    assert counts.sum() == SIZE**3
+    assert counts[1].sum() == case.truth.sum()
+    assert row.metrics["accuracy_truth"] == accuracy(counts)
+    assert row.metrics["human_accuracy_truth"] == (case.truth == case.label).mean()
+    otsu = result.rows[1]
+    z = (case.image - case.image.mean(dtype=np.float64)) / case.image.std(dtype=np.float64)
+    assert otsu.metrics["viability"] > 0
+    expected = z[case.truth == 1].mean() - z[case.truth == 0].mean()
+    assert row.metrics["viability_of_truth"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_run_folder_holds_what_the_tables_say(result, request_):
+    page = (request_.out / "table.md").read_text()
+    assert "Litarion" in page
+    assert "*0.984*" not in page, "E35 was not asked for"
+    assert "*0.668*" in page, "printed values stand in italics in their own column"
+    lines = list(csv.DictReader(io.StringIO((request_.out / "table.csv").read_text())))
+    assert [line["domain"] for line in lines] == ["Tesla", "Litarion", "Electrode_III_3", "mean"]
+    assert float(lines[0]["accuracy_truth"]) == result.rows[0].metrics["accuracy_truth"]
+    mean = np.mean([float(line["accuracy_truth"]) for line in lines[:3]])
+    assert float(lines[3]["accuracy_truth"]) == pytest.approx(mean, rel=1e-12)
+    assert (request_.out / "panels" / "Tesla.png").stat().st_size > 10_000
+
+
+def test_one_seed_gives_one_result_and_another_other_uncertainty(result, request_, tmp_path):
+    from dataclasses import replace
+
+    again = run(replace(request_, domain="Tesla", out=tmp_path))
+    assert [comparable(r) for r in again.rows] == [comparable(r) for r in result.rows[:3]]
+    other = run(replace(request_, domain="Tesla", out=None, seed=1))
+    assert other.rows[0].metrics["mutual_information"] != again.rows[0].metrics["mutual_information"]
+    assert other.rows[1].metrics == again.rows[1].metrics
+
+
+def test_tables_are_pure_functions_of_stored_rows(result, request_):
+    stored = read_rows(request_.out / "rows.json")
+    classes = ("void", "active")
+    a, b = (tables(rows, classes, sandia(), ()) for rows in (result.rows, stored))
+    assert comma_separated(a) == comma_separated(b)
+    assert markdown(a, "x") == markdown(b, "x")
+
+
+def test_undefined_values_stay_visible_and_out_of_the_mean(result):
+    rows = list(result.rows)
+    broken = rows[0].model_copy(update={"metrics": rows[0].metrics | {"f1_active_truth": math.nan}})
+    (table, _) = tables([broken, *rows[1:]], ("void", "active"), None, ())
+    text = {line[0]: line for line in table.text()}
+    column = table.text()[0].index("F1 active")
+    assert text["Tesla"][column] == "nan"
+    others = [row.metrics["f1_active_truth"] for row in rows if row.kind == "case"][1:]
+    assert table.mean["f1_active_truth"] == pytest.approx(np.mean(others))
+    assert any("F1 active is undefined for 1 of 3" in note for note in table.notes)
+
+
+def test_the_study_s_own_numbers_come_out_of_its_printed_table():
+    """Wins, correlation and means of table 0.2, recomputed from its lines."""
+    printed = sandia()
+    assert [line.domain for line in printed.domains] == list(DOMAINS)
+    assert printed.wins == 14
+    assert printed.correlation == pytest.approx(-0.9708, abs=5e-5)
+    for key in ("accuracy", "human_viability", "ml_viability"):
+        mean = np.mean([getattr(line, key) for line in printed.domains])
+        assert getattr(printed.mean, key) == pytest.approx(mean, abs=5e-4)
+    lines = [
+        {"viability": d.ml_viability, "viability_of_human": d.human_viability, "accuracy_human": d.accuracy}
+        for d in printed.domains
+    ]
+    assert viability_gap(lines) == (14, 16, pytest.approx(printed.correlation))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen"),
+    [
+        ("all", list(DOMAINS)),
+        ("Tesla", ["Tesla"]),
+        ("Electrode_IV_*,E35", ["E35", "Electrode_IV_1", "Electrode_IV_3", "Electrode_IV_2"]),
+        ("Tesla, Tesla", ["Tesla"]),
+    ],
+)
+def test_domains_are_chosen_by_name_and_pattern(wanted, chosen):
+    assert list(choose(wanted, list(DOMAINS))) == chosen
+
+
+@pytest.mark.parametrize("wanted", ["Tessla", "Tesla,", "", "tesla"])
+def test_unknown_domains_are_refused_with_the_known_ones(wanted):
+    with pytest.raises(UnknownNameError, match="Electrode_III_3"):
+        choose(wanted, list(DOMAINS))
+
+
+MANIFEST = """
+name = "mine"
+source = "a test"
+licence = "MIT"
+use = "train and check"
+classes = ["void", "solid"]
+[[domain]]
+name = "slices"
+labels = {{ "0" = 0, "255" = 1 }}
+{cases}
+"""
+
+
+def manifest(folder: Path, count: int, depth: int = 1, empty: bool = False) -> Path:
+    cases = []
+    for n in range(count):
+        image = blobs((depth, 40, 44), seed=n)
+        label = np.zeros(image.shape, np.uint8) if empty else ((image > 0) * 255).astype(np.uint8)
+        tifffile.imwrite(folder / f"{n}.image.tif", image.squeeze(), photometric="minisblack")
+        tifffile.imwrite(folder / f"{n}.label.tif", label.squeeze(), photometric="minisblack")
+        cases.append(f'[[domain.case]]\nname = "{n}"\nsplit = "test"\nimage = "{n}.image.tif"\nlabel = "{n}.label.tif"')
+    path = folder / "mine.toml"
+    path.write_text(MANIFEST.format(cases="\n".join(cases)))
+    return path
+
+
+def test_your_own_slices(tiny, tmp_path):
+    path = manifest(tmp_path, 2)
+    result = run(Request(str(tiny.path), data=str(path), samples=2, engine="onnxruntime", out=tmp_path / "run"))
+    assert [row.model for row in result.rows] == ["tiny", "otsu", "forest"] * 2
+    assert result.rows[0].confusion_truth is None
+    assert "accuracy_truth" not in result.rows[0].metrics
+    assert result.tables[0].lines[0][1]["cases"] == 2
+    assert (tmp_path / "run" / "panels" / "slices-0.png").is_file()
+
+
+def test_a_single_slice_has_no_forest_that_did_not_see_it(tiny, tmp_path):
+    path = manifest(tmp_path, 1)
+    result = run(Request(str(tiny.path), data=str(path), samples=2, engine="onnxruntime"))
+    assert [row.model for row in result.rows] == ["tiny", "otsu"]
+    assert math.isnan(result.tables[0].mean["forest_accuracy_human"])
+
+
+def test_an_absent_class_is_nan_and_shown(tiny, tmp_path):
+    path = manifest(tmp_path, 1, depth=12, empty=True)
+    result = run(Request(str(tiny.path), data=str(path), samples=2, engine="fake"))
+    assert math.isnan(result.rows[0].metrics["auc_human"])
+    assert math.isnan(result.rows[0].metrics["viability_of_human"])
+    assert "nan" in markdown(result.tables, "x")
+
+
+def test_models_and_data_of_other_classes_do_not_mix(tiny, tmp_path):
+    path = manifest(tmp_path, 1)
+    text = path.read_text().replace('["void", "solid"]', '["void", "solid", "binder"]')
+    path.write_text(text)
+    with pytest.raises(InputError, match="classes"):
+        run(Request(str(tiny.path), data=str(path), samples=2, engine="fake"))
+
+
+def test_manifests_without_test_cases_are_refused(tmp_path):
+    path = manifest(tmp_path, 1)
+    path.write_text(path.read_text().replace('"test"', '"train"'))
+    with pytest.raises(InputError, match="split"):
+        open_data(str(path))
+    with pytest.raises(UnknownNameError, match="battery16"):
+        open_data("battery17")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["nmc-nanoct", "woven-composite", "glass-fibre-pa66"])
+def test_real_manifests_open(real, name):
+    from segbench.resources import folder
+
+    data = open_data(str(folder("evaluate") / "manifests" / f"{name}.toml"), root=real)
+    case = next(iter(data))
+    assert case.truth is None
+    assert case.human.shape == case.image.shape
+    assert "licence" in data.note
+
+
+def test_the_fake_engine_carries_an_evaluation(tiny):
+    """Everything around engines without a network."""
+    result = run(Request(str(tiny.path), "Tesla", samples=2, engine="fake", size=SIZE))
+    assert result.rows[0].engine == "fake"
+    assert start(tiny, "fake").device == "none"
+
+
+def test_json_is_the_rows(tiny):
+    command = [sys.executable, "-m", "segbench", "eval", "--zoo", str(tiny.path), "--domain", "Tesla", "--samples", "2"]
+    command += ["--engine", "fake", "--size", str(SIZE), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    rows = json.loads(done.stdout)
+    assert [row["model"] for row in rows] == ["tiny", "otsu", "forest"]
