@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tifffile
 from conftest import blobs
 
 from segbench.engines import ENGINES, available, start
@@ -159,3 +160,23 @@ def test_bf16_is_close_and_says_so(tiny):
     a = predict(volume, tiny.card, quick, samples=4).probability
     b = predict(volume, tiny.card, start(tiny, "openvino"), samples=4).probability
     assert 0 < np.abs(a - b).max() < 0.05
+
+
+def test_the_front_door_takes_arrays_slices_and_paths(tiny, tmp_path):
+    import segbench
+
+    data = blobs((1, 24, 20))
+    tifffile.imwrite(tmp_path / "scan.tif", data[0])
+    loaded = segbench.load(str(tiny.path), engine="onnxruntime")
+    expected = loaded.predict(Volume(data), samples=2, seed=1)
+    assert expected.labels.shape == (1, 24, 20)
+    for given in (
+        data,
+        data[0],
+        tmp_path / "scan.tif",
+        str(tmp_path / "scan.tif"),
+        segbench.open_volume(tmp_path / "scan.tif"),
+    ):
+        np.testing.assert_array_equal(loaded.predict(given, samples=2, seed=1).probability, expected.probability)
+    with pytest.raises(InputError, match="three axes"):
+        loaded.predict(np.zeros((2, 2, 2, 2), np.float32))

@@ -1,3 +1,42 @@
-"""Segment battery-electrode CT with per-voxel uncertainty: train, export, serve and evaluate."""
+"""Segment battery-electrode CT with per-voxel uncertainty: train, export, serve and evaluate.
+
+import segbench
+prediction = segbench.load("vnet-battery").predict("scan.tif", samples=16, seed=0)
+prediction.labels, prediction.probability, prediction.entropy      # arrays (Z, Y, X)
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from segbench.predict import Predictor
+    from segbench.volume import Volume
 
 __version__ = "0.1.0"
+
+
+def load(name: str, engine: str = "auto", precision: str = "f32", threads: int | None = None) -> "Predictor":
+    """A zoo model, or the model in a folder, ready to predict.
+
+    Raises:
+        InputError: There is no such model, or its files are not those that its card pins.
+        EngineError: The engine is missing or refuses.
+    """
+    from segbench.engines import start
+    from segbench.predict import Predictor
+    from segbench.zoo import find
+
+    model = find(name)
+    return Predictor(model.card, start(model, engine, precision, threads))
+
+
+def open_volume(path: "str | Path", voxel_um: float | tuple[float, float, float] | None = None) -> "Volume":
+    """An image as a lazy volume (Z, Y, X): a TIFF, a folder of slices, NumPy or PNG.
+
+    Raises:
+        InputError: One line: what is wrong with the file.
+    """
+    from segbench import io
+
+    return io.open_volume(path, voxel_um)

@@ -5,11 +5,14 @@ The masks of sample t are the same in every tile, so sample t is one network ove
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from segbench.engines import Engine
 from segbench.errors import InputError
+from segbench.io import open_volume
 from segbench.masks import SAMPLES, masks, ones
 from segbench.metrics.uncertainty import binary
 from segbench.normalisation import Scaling, fit
@@ -82,6 +85,28 @@ def predict(
         if progress is not None:
             progress(done, len(grid))
     return Prediction(labels, probability, entropy, mutual, spread, seed, samples)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model ready to predict; `segbench.load` makes one."""
+
+    card: Card
+    engine: Engine
+
+    def predict(
+        self,
+        image: Volume | npt.NDArray[np.generic] | str | Path,
+        samples: int = 16,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Prediction:
+        """Segments a volume, an array (Z, Y, X) or (Y, X), or what lies at a path; see `predict`."""
+        if isinstance(image, str | Path):
+            image = open_volume(image)
+        elif not isinstance(image, Volume):
+            image = Volume(image[None] if image.ndim == 2 else image)
+        return predict(image, self.card, self.engine, samples, seed, progress)
 
 
 def sample_masks(card: Card, samples: int, seed: int) -> Float32:

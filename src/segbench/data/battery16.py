@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
-from joblib.externals.loky import get_reusable_executor
 
 from segbench.data import cache as disk
 from segbench.data import geometry, tomograph
 from segbench.data.annotator import annotate
 from segbench.data.case import CLASSES, Case, data_hash
 from segbench.data.domains import DOMAINS, Domain
+from segbench.data.workers import each
 from segbench.errors import InputError, UnknownNameError
 
 __all__ = ["CLASSES", "GENERATOR_VERSION", "SMALLEST", "Case", "data_hash", "load", "make_case"]
@@ -64,27 +63,11 @@ def load(
     folder = disk.folder(GENERATOR_VERSION, size, seed, cache)
     cases = {name: disk.read(folder / f"{name}.npz") for name in dict.fromkeys(wanted)}
     missing = [name for name, case in cases.items() if case is None]
-    for done, made in enumerate(_make_all(missing, size, seed, folder), start=1):
+    for done, made in enumerate(each(_make, [(name, size, seed, folder) for name in missing]), start=1):
         cases[made.domain] = made
         if progress is not None:
             progress(done, len(missing), made.domain)
     return [case for name in wanted if (case := cases[name]) is not None]
-
-
-def _make_all(names: list[str], size: int, seed: int, folder: Path) -> Iterator[Case]:
-    """Cases in the order in which they get ready.
-
-    joblib's workers, unlike multiprocessing's, neither import the caller's script again nor inherit its threads.
-    """
-    jobs = [delayed(_make)(name, size, seed, folder) for name in names]
-    workers = min(len(jobs), os.cpu_count() or 1)
-    if workers < 2:
-        yield from (_make(name, size, seed, folder) for name in names)
-        return
-    try:
-        yield from Parallel(workers, return_as="generator_unordered")(jobs)
-    finally:
-        get_reusable_executor().shutdown(wait=True)  # else they idle for minutes and hold up the end of the process
 
 
 def _make(name: str, size: int, seed: int, folder: Path) -> Case:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
 
 from segbench.data import battery16
 from segbench.data import cache as disk
 from segbench.data.domains import DOMAINS, Domain, random_domain
+from segbench.data.workers import each
 from segbench.errors import InputError, UnknownNameError
 from segbench.normalisation import Normalisation, fit
 from segbench.volume import Float32, UInt8
@@ -58,17 +58,16 @@ def plan(domains: tuple[str, ...], per_domain: int, randomised: int, validation:
 
 
 def _make(domain: Domain, size: int, seed: int, path: Path) -> str:
-    if disk.read(path) is None:
-        disk.write(path, battery16.make_case(domain, size, seed))
+    disk.write(path, battery16.make_case(domain, size, seed))
     return domain.name
 
 
-def make(wanted: Plan, size: int, folder: Path, workers: int, progress: Progress | None = None) -> list[Path]:
+def make(wanted: Plan, size: int, folder: Path, progress: Progress | None = None) -> list[Path]:
     """Makes the volumes of a plan in worker processes, as files that a resumed run finds again."""
     paths = [folder / f"{size}-{seed:06d}-{zlib.crc32(repr(domain).encode()):08x}.npz" for domain, seed in wanted.pairs]
-    jobs = (delayed(_make)(domain, size, seed, path) for (domain, seed), path in zip(wanted.pairs, paths, strict=True))
-    made = Parallel(max(1, workers), return_as="generator_unordered")(jobs)
-    for done, name in enumerate(made, start=1):
+    missing = [(d, size, seed, path) for (d, seed), path in zip(wanted.pairs, paths, strict=True) if not path.exists()]
+    before = len(paths) - len(missing)
+    for done, name in enumerate(each(_make, missing), start=before + 1):
         if progress is not None:
             progress(done, len(paths), name)
     return paths
@@ -78,6 +77,7 @@ def read(path: Path, domain: str, normalisation: Normalisation, labels: str) -> 
     """One volume of a pool, normalised; `labels` is "truth" or "human"."""
     case = disk.read(path)
     if case is None:
-        raise InputError(f"{path}: a training volume is missing or damaged; start again to make it anew")
+        path.unlink(missing_ok=True)
+        raise InputError(f"{path}: the training volume was damaged and is removed; start again to make it anew")
     scaled = fit(normalisation, case.image, str(path))(case.image)
     return Sample(domain, scaled, case.truth if labels == "truth" else case.label, case.truth)

@@ -94,12 +94,12 @@ def make_optimiser(network: Network, recipe: OptimiserRecipe) -> torch.optim.Opt
 
 
 def training_data(
-    recipe: Recipe, cache: Path, workers: int, progress: pool.Progress | None = None
+    recipe: Recipe, cache: Path, progress: pool.Progress | None = None
 ) -> tuple[list[Sample], list[Sample]]:
     """The recipe's training and validation volumes."""
     data = recipe.data
     plan = pool.plan(data.domains, data.volumes_per_domain, data.randomised, data.validation, data.first_seed)
-    paths = pool.make(plan, data.size, cache, workers, progress)
+    paths = pool.make(plan, data.size, cache, progress)
     samples = [
         pool.read(path, domain.name, recipe.normalisation, data.labels)
         for path, (domain, _) in zip(paths, plan.pairs, strict=True)

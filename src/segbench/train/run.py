@@ -11,7 +11,6 @@ import platformdirs
 from segbench.data import pool
 from segbench.data.battery16 import GENERATOR_VERSION
 from segbench.errors import OutputError
-from segbench.hardware import cores
 from segbench.io.atomic import check_output_folder
 from segbench.recipe import read_toml
 from segbench.train import curves, loop
@@ -44,7 +43,7 @@ def train(
     recipe = read_toml(recipe_file, Recipe)
     check_output_folder(out)
     with _alone(out):
-        data = loop.training_data(recipe, cache(), cores(), making)
+        data = loop.training_data(recipe, cache(), making)
         network, state = loop.fit(recipe, data, out, stepping, steps)
         curves.draw(state.history, out / "curves.png", f"{recipe.name}, recipe {recipe_file.name}")
         return release(network, recipe, recipe_file, state, list(data[1]), out)
