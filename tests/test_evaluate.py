@@ -244,3 +244,29 @@ def test_json_is_the_rows(tiny):
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     rows = json.loads(done.stdout)
     assert [row["model"] for row in rows] == ["tiny", "otsu", "forest"]
+
+
+def test_a_model_goes_into_a_zoo_with_what_was_measured_of_it(tiny, request_, result, tmp_path):
+    from segbench.evaluate.publish import publish
+    from segbench.zoo import find
+    from segbench.zoo.page import page
+
+    out = publish(tiny, [request_.out / "rows.json"], tmp_path)
+    added = find(str(out))
+    assert sorted(path.name for path in out.iterdir()) == [
+        "README.md",
+        "card.toml",
+        "model.onnx",
+        "weights.safetensors",
+    ]
+    assert added.hash == tiny.hash, "what was measured is no part of what was measured"
+    (measured,) = added.card.results
+    assert (measured.data, measured.domains, measured.samples) == ("battery16", 3, 3)
+    expected = np.mean([row.metrics["accuracy_truth"] for row in result.rows if row.kind == "case"])
+    assert measured.means["accuracy_truth"] == pytest.approx(expected)
+    assert (out / "README.md").read_text() == page(added.card)
+    assert "| accuracy truth |" in page(added.card)
+    other = tiny.model_copy(update={"card": tiny.card.model_copy(update={"version": "9"})})
+    with pytest.raises(InputError, match="not an evaluation of"):
+        publish(other, [request_.out / "rows.json"], tmp_path / "other")
+    assert not (tmp_path / "other").exists()

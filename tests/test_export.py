@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from segbench.engines import start
 from segbench.errors import EngineError
 from segbench.export.graph import RANDOM, check, export
-from segbench.export.verify import verify
+from segbench.export.verify import _liveness, verify
 from segbench.masks import masks, ones
 from segbench.nets import weights
 
@@ -136,3 +136,9 @@ def test_verify_passes_and_finds_dead_dropout_and_other_weights(tiny, tmp_path):
     weights.save(untrained(seed=5), changed.weights)
     with pytest.raises(EngineError, match="differs from the PyTorch network"):
         verify(changed)
+
+
+def test_dead_dropout_is_found_even_where_both_networks_are_dead(tiny):
+    same = np.repeat(image()[:1], 3, axis=0)
+    with pytest.raises(EngineError, match="dead"):
+        _liveness(tiny, start(tiny, "fake"), same)

@@ -16,6 +16,7 @@ from segbench import zoo
 from segbench.recipe import read_toml
 from segbench.resources import FOLDERS
 from segbench.train.recipe import Recipe
+from segbench.zoo.page import page
 
 ROOT = Path(__file__).parent.parent
 DOORS = ("train", "export", "serve", "evaluate", "model_zoo")
@@ -131,7 +132,7 @@ def test_a_model_is_its_card_its_files_and_its_page(card):
     assert model.path == card.parent
     pinned = {model.card.files.weights.path, model.card.files.graph.path}
     assert {path.name for path in card.parent.iterdir()} == {zoo.CARD, "README.md", *pinned}
-    assert (card.parent / "README.md").read_text() == zoo.page(model.card)
+    assert (card.parent / "README.md").read_text() == page(model.card)
     assert (ROOT / "train" / model.card.training.recipe).is_file()
 
 

@@ -18,7 +18,7 @@ from segbench.metrics.uncertainty import binary
 from segbench.normalisation import Scaling, fit
 from segbench.tiling import Grid, Tile, read
 from segbench.volume import Float32, UInt8, Volume
-from segbench.zoo import Card
+from segbench.zoo.card import Card
 
 SAMPLES_AT_ONCE = 4  # a fixed batch: the same request gives the same bytes however many samples it asks for
 Progress = Callable[[int, int], None]

@@ -139,6 +139,25 @@ def zoo_verify(
     verify_models(model)
 
 
+@zoo_app.command("add")
+def zoo_add(
+    folder: Annotated[Path, typer.Argument(help="A folder that training wrote.", show_default=False)],
+    rows: Annotated[
+        list[Path] | None, typer.Option(help="rows.json of an evaluation of it; its means go into the card.")
+    ] = None,
+    to: Annotated[Path, typer.Option(help="Zoo to add it to.")] = Path("model_zoo"),
+) -> None:
+    """Copy a trained model into the zoo, with what was measured of it in its card.
+
+    \b
+    Example:
+      segbench zoo add runs/vnet-battery --rows runs/eval/rows.json
+    """
+    from segbench.cli.models import add_model
+
+    add_model(folder, rows or [], to)
+
+
 @data_app.command("list")
 def data_list(json: Json = False) -> None:
     """List the domains of battery16.

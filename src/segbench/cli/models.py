@@ -1,9 +1,12 @@
 """`segbench zoo`."""
 
+from pathlib import Path
+
 from rich.table import Table
 
 from segbench.cli.screen import print_json, results
-from segbench.zoo import CARD, find, names, page
+from segbench.zoo import CARD, find, names
+from segbench.zoo.page import page
 
 
 def list_models(json: bool) -> None:
@@ -26,6 +29,13 @@ def show_model(name: str, json: bool) -> None:
         print_json(card.model_dump(mode="json", exclude_none=True))
     else:
         results().print(page(card), markup=False, soft_wrap=True)
+
+
+def add_model(folder: Path, rows: list[Path], to: Path) -> None:
+    """Copies a model into a zoo with the means of its evaluations."""
+    from segbench.evaluate.publish import publish
+
+    results().print(f"added as {publish(find(str(folder)), rows, to)}", soft_wrap=True)
 
 
 def verify_models(name: str | None) -> None:

@@ -17,16 +17,9 @@ from segbench.nets.network import Network
 from segbench.train.checkpoint import State
 from segbench.train.loop import validate
 from segbench.train.recipe import Recipe
-from segbench.zoo import (
-    CARD,
-    Card,
-    FileCard,
-    FilesCard,
-    InputCard,
-    NetworkCard,
-    TrainingCard,
-    page,
-)
+from segbench.zoo import CARD
+from segbench.zoo.card import Card, FileCard, FilesCard, InputCard, NetworkCard, TrainingCard
+from segbench.zoo.page import page
 
 WEIGHTS, GRAPH, README = "weights.safetensors", "model.onnx", "README.md"
 

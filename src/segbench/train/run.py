@@ -17,7 +17,7 @@ from segbench.train import curves, loop
 from segbench.train.checkpoint import Record
 from segbench.train.recipe import Recipe
 from segbench.train.release import release
-from segbench.zoo import Card
+from segbench.zoo.card import Card
 
 
 def train(

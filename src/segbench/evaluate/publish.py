@@ -1,0 +1,69 @@
+"""A trained model into the zoo, with what was measured of it in its card."""
+
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import tomli_w
+
+from segbench.errors import InputError
+from segbench.evaluate.table import per_domain
+from segbench.io import check_output_folder, replacing, write_bytes
+from segbench.metrics.overlap import mean
+from segbench.rows import Row, read_rows
+from segbench.zoo import CARD, Model
+from segbench.zoo.card import ResultCard
+from segbench.zoo.page import page
+
+README = "README.md"
+SHOWN = (
+    "accuracy_truth",
+    "accuracy_human",
+    "miou_truth",
+    "miou_human",
+    "auc_truth",
+    "auc_human",
+    "viability",
+    "viability_of_human",
+    "entropy",
+    "mutual_information",
+    "spread",
+)
+
+
+def summary(model: Model, rows: Sequence[Row], source: Path) -> ResultCard:
+    """Means of an evaluation, as a card states them.
+
+    Raises:
+        InputError: The rows are those of another model.
+    """
+    own = [row for row in rows if row.kind == "case"]
+    if not own or any(row.model_hash != model.hash for row in own):
+        raise InputError(f"{source}: not an evaluation of {model.path}; evaluate this very model first")
+    lines = per_domain(own, own[0].model)
+    means = {key: mean([values.get(key, math.nan) for values in lines.values()]) for key in SHOWN}
+    first = own[0]
+    return ResultCard(
+        data=first.data,
+        domains=len(lines),
+        samples=first.samples,
+        seed=first.seed or 0,
+        engine=f"{first.engine} {first.versions.get(first.engine, '')}".strip(),
+        precision=first.precision,
+        device=first.device,
+        means={key: value for key, value in means.items() if not math.isnan(value)},
+    )
+
+
+def publish(model: Model, rows: Sequence[Path], zoo: Path) -> Path:
+    """Copies weights and graph, and writes card and page, into a folder of the model's name; the card last."""
+    results = tuple(summary(model, read_rows(path), path) for path in rows)
+    card = model.card.model_copy(update={"results": results})
+    out = check_output_folder(zoo / card.name)
+    for file in (card.files.weights, card.files.graph):
+        with replacing(out / file.path) as temp:
+            shutil.copyfile(model.path / file.path, temp)
+    write_bytes(out / README, page(card))
+    write_bytes(out / CARD, tomli_w.dumps(card.model_dump(mode="json", exclude_none=True)))
+    return out

@@ -1,0 +1,72 @@
+"""The model zoo: a folder per model with its card, weights and exported graph, pinned by sha256."""
+
+import hashlib
+from pathlib import Path
+
+from segbench.errors import InputError, UnknownNameError
+from segbench.io.files import file_sha256
+from segbench.recipe import Strict, read_toml
+from segbench.resources import folder
+from segbench.zoo.card import Card
+
+CARD = "card.toml"
+
+
+class Model(Strict):
+    """A card and the folder that it was read from."""
+
+    card: Card
+    path: Path
+
+    @property
+    def graph(self) -> Path:
+        """The exported ONNX graph."""
+        return self.path / self.card.files.graph.path
+
+    @property
+    def weights(self) -> Path:
+        """The safetensors file."""
+        return self.path / self.card.files.weights.path
+
+    @property
+    def hash(self) -> str:
+        """Changes with the card, the weights or the graph, but not with what was measured of them."""
+        text = self.card.model_dump_json(exclude={"results"})  # the files are pinned in it
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def names() -> list[str]:
+    """Models of the installed zoo."""
+    return sorted(path.parent.name for path in folder("model_zoo").glob(f"*/{CARD}"))
+
+
+def find(name: str) -> Model:
+    """The model of that name in the zoo, or in that folder; its files are checked against the card.
+
+    Raises:
+        UnknownNameError: Neither a zoo model nor a folder with a card.
+        InputError: The card is wrong, or a file is missing or was changed.
+    """
+    path = folder("model_zoo") / name
+    if name not in names():
+        path = Path(name)
+        if not (path / CARD).is_file():
+            raise UnknownNameError("model", name, names())
+    model = Model(card=read_toml(path / CARD, Card), path=path)
+    verify(model)
+    return model
+
+
+def verify(model: Model) -> None:
+    """Checks every file of a model against the hash in its card.
+
+    Raises:
+        InputError: Names the first file that is missing or differs.
+    """
+    for file in (model.card.files.weights, model.card.files.graph):
+        found = file_sha256(model.path / file.path)
+        if found != file.sha256:
+            raise InputError(
+                f"{model.path / file.path}: not the file that the card pins "
+                f"(sha256 {found[:12]}…, card {file.sha256[:12]}…); restore it, or train and export again"
+            )

@@ -1,0 +1,69 @@
+"""The README of a model, made from its card alone."""
+
+from segbench.zoo.card import Card
+
+
+def page(card: Card) -> str:
+    """The README of a model, made from its card alone."""
+    sites = "\n".join(
+        f"| {site.name} | {site.channels} | "
+        + (f"{site.kept}, exactly |" if site.kind == "fixed" else f"each with probability {site.keep_probability} |")
+        for site in card.dropout
+    )
+    clip = card.input.normalisation.clip_percentiles
+    clipping = f"values clipped to percentiles {clip[0]} and {clip[1]}, then " if clip else ""
+    trained = card.training
+    limits = "\n".join(f"- {limit}" for limit in card.limits) or "- none stated"
+    return f"""# {card.name} {card.version}
+
+{card.title}.
+
+Made from `card.toml` by `segbench train`; edit the recipe `train/{trained.recipe}`, not this page.
+
+    segbench eval --zoo {card.name} --domain all
+
+- **Classes**: {", ".join(f"{i} {name}" for i, name in enumerate(card.classes))}; class 1 where the mean probability
+  exceeds {card.threshold}.
+- **Input**: one channel, axes (Z, Y, X); {clipping}z-score of the whole volume.
+- **Tile**: core {" x ".join(map(str, card.input.core))}, halo {" x ".join(map(str, card.input.halo))}\
+{"; fixed size, because the answer depends on it" if card.input.fixed_tile else ""}.
+- **Network**: {card.network.kind}, {card.network.parameters:,} parameters.
+- **Licence** of the weights: {card.licence}.
+
+## Dropout
+
+Masks are an input of the graph, made from (seed, sample); sample t is one network over a whole volume.
+
+| site | channels | kept in a sample |
+|---|---|---|
+{sites}
+
+## Training
+
+{trained.steps} steps in {trained.hours:.2f} h on {trained.device}, seed {trained.seed}, PyTorch {trained.torch}.
+Data: {trained.data}; {trained.labels} labels.
+On held-back simulated volumes it reached accuracy {trained.validation_accuracy:.4f} and
+mIoU {trained.validation_miou:.4f}. Those come from the simulator that it was trained on: they say that
+training worked, not that the model carries over.
+
+## Results
+
+{_results(card)}
+
+## Limits
+
+{limits}
+"""
+
+
+def _results(card: Card) -> str:
+    if not card.results:
+        return "None measured yet."
+    lines = ["Means over the domains of each data set.", ""]
+    for result in card.results:
+        how = f"{result.domains} domains, T = {result.samples}, seed {result.seed}"
+        lines += [f"**{result.data}** ({how}; {result.engine} {result.precision} on {result.device})", ""]
+        lines += ["| score | mean |", "|---|---:|"]
+        lines += [f"| {name.replace('_', ' ')} | {value:.4f} |" for name, value in result.means.items()]
+        lines.append("")
+    return "\n".join(lines).rstrip()
