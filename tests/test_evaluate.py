@@ -187,6 +187,13 @@ def test_your_own_slices(tiny, tmp_path):
     assert (tmp_path / "run" / "panels" / "slices-0.png").is_file()
 
 
+def test_only_test_cases_are_evaluated(tiny, tmp_path):
+    path = manifest(tmp_path, 3)
+    path.write_text(path.read_text().replace('"test"', '"train"', 1))
+    result = run(Request(str(tiny.path), data=str(path), samples=1, engine="fake"))
+    assert {row.case for row in result.rows} == {"1", "2"}
+
+
 def test_a_single_slice_has_no_forest_that_did_not_see_it(tiny, tmp_path):
     path = manifest(tmp_path, 1)
     result = run(Request(str(tiny.path), data=str(path), samples=2, engine="onnxruntime"))

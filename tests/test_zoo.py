@@ -1,0 +1,88 @@
+"""The zoo's own models: what their cards promise holds for the files that lie there."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from conftest import blobs
+
+from segbench import nets
+from segbench.engines import start
+from segbench.export.graph import check
+from segbench.export.verify import probe, verify
+from segbench.masks import masks, ones
+from segbench.nets import weights
+from segbench.predict import predict
+from segbench.volume import Volume
+from segbench.zoo import find, names
+
+MODELS = ("vnet-battery", "vnet-sandia")
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def model(request):
+    return find(request.param)
+
+
+def test_the_zoo_holds_what_it_should():
+    assert set(MODELS) <= set(names())
+
+
+def test_cards_fit_their_networks(model):
+    card = model.card
+    network = nets.build(card.network.kind, **card.network.options)
+    assert card.network.parameters == network.parameter_count()
+    assert card.dropout == network.sites
+    assert (card.input.multiple, card.input.border, card.input.fixed_tile) == (
+        network.stride,
+        network.border,
+        network.fixed_tile,
+    )
+    useful = np.prod(card.input.core)
+    read = np.prod([c + 2 * h for c, h in zip(card.input.core, card.input.halo, strict=True)])
+    assert read <= 2.5 * useful, "the halo costs at most 2.5 times the useful voxels"
+    assert card.results, "what the model reaches stands in its card"
+    assert card.limits
+
+
+def test_graphs_are_alive_repeatable_and_the_network_of_the_weights(model):
+    check(model.graph)
+    verdict = verify(model)
+    assert verdict.liveness > 0.01
+
+
+def test_bit_for_bit_at_one_and_four_threads(model):
+    drawn = masks(model.card.dropout, 0, range(2))
+    results = [start(model, "onnxruntime", threads=threads).run(probe(model), drawn) for threads in (1, 4, 4)]
+    for a, b in itertools.pairwise(results):
+        np.testing.assert_array_equal(a, b)
+    other = start(model, "onnxruntime", threads=4).run(probe(model), masks(model.card.dropout, 1, range(2)))
+    assert np.abs(other - results[0]).mean() > 0.01
+
+
+def test_all_ones_is_the_deterministic_network_in_pytorch(model):
+    """Probabilities within 1e-5 of the network as it was trained, nothing folded."""
+    network = nets.build(model.card.network.kind, **model.card.network.options)
+    weights.load(network, model.weights)
+    whole = ones(model.card.dropout)
+    with torch.inference_mode():
+        expected = torch.sigmoid(network.eval()(torch.from_numpy(probe(model)), torch.from_numpy(whole))).numpy()
+    logits = start(model, "onnxruntime").run(probe(model), whole)
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_the_default_model_labels_a_slice_alike_however_often_it_is_repeated(engine):
+    """A 2-D image is a volume of depth 1, replicated."""
+    model = find("vnet-battery")
+    runtime = start(model, engine)
+    data = np.repeat(blobs((1, 40, 48), seed=3), 1, axis=0)
+    single = predict(Volume(data), model.card, runtime, samples=2)
+    for times in (8, 16, 32):
+        repeated = predict(Volume(np.repeat(data, times, axis=0)), model.card, runtime, samples=2)
+        np.testing.assert_allclose(repeated.probability, np.repeat(single.probability, times, axis=0), atol=1e-4)
+        doubtful = np.abs(single.probability - 0.5) < 1e-4
+        same = (repeated.labels == single.labels) | doubtful
+        assert same.all()
+        assert doubtful.mean() < 0.01
