@@ -100,7 +100,7 @@ def test_every_option_says_what_it_is():
 
 
 def test_importing_the_package_imports_nothing():
-    assert imported_by("import segbench") <= {"segbench"}
+    assert imported_by("import segbench") - sys.stdlib_module_names == {"segbench"}
 
 
 @pytest.mark.parametrize("path", [("segbench",), *COMMANDS], ids=" ".join)
