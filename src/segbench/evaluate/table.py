@@ -97,7 +97,7 @@ def tables(
     pairs = tuple(lines.items())
     marked = tuple(name for name in lines if name in trained_on)
     agreement = _agreement(classes, against, printed is not None)
-    made = [_table(f"{model}: agreement", agreement, pairs, _notes(against, marked), marked)]
+    made = [_table(f"{model}: accuracy", agreement, pairs, _notes(against, marked), marked)]
     if len(classes) == 2:
         columns = _viability(has_truth, printed is not None)
         notes = _wins(list(lines.values()), printed)
@@ -134,7 +134,7 @@ def _viability(has_truth: bool, printed: bool) -> list[Column]:
         columns.append(Column("viability_of_truth", "viability truth", 2))
     return [
         *columns,
-        Column("separability", "separa-bility"),
+        Column("separability", "p(1-p)v²"),
         Column("entropy", "entropy (nat)"),
         Column("mutual_information", "mutual info. (nat)", 4),
         Column("spread", "P70-P30", 4),
