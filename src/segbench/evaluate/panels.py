@@ -16,7 +16,7 @@ from segbench.predict import Prediction
 
 Plane = npt.NDArray[np.generic]
 WIDTH_INCH = 2.1
-SPREAD_TOP = 0.5  # one scale for all panels, so that they can be compared
+SPREAD_TOP = 0.25  # one scale for all panels, so that they can be compared
 
 
 @dataclass(frozen=True, eq=False)
