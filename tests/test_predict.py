@@ -99,11 +99,11 @@ def test_short_axes_make_short_tiles_where_the_network_allows_it(tiny):
 
 def test_normalisation_is_a_z_score_of_the_clipped_volume():
     data = (np.random.default_rng(0).standard_normal((30, 20, 10)) * 7 + 1e6).astype(np.float32)
-    scaling = fit(Normalisation(), data)
+    scaling = fit(Normalisation(), Volume(data))
     assert scaling.offset == pytest.approx(data.mean(dtype=np.float64), rel=1e-9)
     assert scaling.scale == pytest.approx(data.std(dtype=np.float64), rel=1e-6)
     data[0, 0, 0] = 1e9
-    clipped = fit(Normalisation(clip_percentiles=(1, 99)), data)
+    clipped = fit(Normalisation(clip_percentiles=(1, 99)), Volume(data))
     assert clipped.scale < 8
     assert scaling(data[:1]).dtype == np.float32
     assert clipped(data).max() < 3

@@ -1,14 +1,16 @@
 """How grey values become what a network expects, as its card says."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from segbench.errors import InputError
+from segbench.io import blocks
 from segbench.recipe import Strict
-from segbench.volume import Float32, LazyArray
+from segbench.volume import Float32, Volume
 
-SLAB_VOXELS = 2**24
+SAMPLED = 2**24
 
 
 class Normalisation(Strict):
@@ -38,36 +40,27 @@ class Scaling:
         return np.asarray(clipped, dtype=np.float32)
 
 
-def fit(normalisation: Normalisation, data: LazyArray, source: str = "array") -> Scaling:
-    """Fits to a volume (Z, Y, X), slab by slab.
+def fit(normalisation: Normalisation, volume: Volume) -> Scaling:
+    """Fits to a volume that `io.check_image` accepts, block by block.
 
     Raises:
-        InputError: The volume holds NaN or infinite values, or is constant.
+        InputError: The volume is constant, or is so once it is clipped.
     """
-    depth, height, width = data.shape
-    step = max(1, SLAB_VOXELS // (height * width))
-    slabs = [slice(z, z + step) for z in range(0, depth, step)]
     low, high = -np.inf, np.inf
-    for slab in slabs:
-        bad = int(np.count_nonzero(~np.isfinite(np.asarray(data[slab]))))
-        if bad:
-            raise InputError(
-                f"{source}: {bad} voxels from slice {slab.start} on are NaN or infinite; replace them before segmenting"
-            )
     if normalisation.clip_percentiles is not None:
-        # one voxel in n along every axis: at most 2**24 values decide the percentiles
-        stride = max(1, int(np.ceil((depth * height * width / SLAB_VOXELS) ** (1 / 3))))
-        sample = np.asarray(data[::stride, ::stride, ::stride], dtype=np.float32)
+        # one voxel in n along every axis: at most about `SAMPLED` values decide the percentiles
+        stride = max(1, int(np.ceil((math.prod(volume.shape) / SAMPLED) ** (1 / 3))))
+        sample = np.asarray(volume.data[::stride, ::stride, ::stride], dtype=np.float32)
         low, high = (float(v) for v in np.percentile(sample, normalisation.clip_percentiles))
     total, first, second = 0, 0.0, 0.0
-    pivot = float(np.asarray(data[0], dtype=np.float64).mean())  # near the mean, so that squares do not cancel
-    for slab in slabs:
-        values = np.clip(np.asarray(data[slab], dtype=np.float64), low, high) - pivot
+    pivot = float(np.asarray(volume.data[0], dtype=np.float64).mean())  # near the mean, so that squares do not cancel
+    for part in blocks(volume):
+        values = np.clip(np.asarray(volume.data[part], dtype=np.float64), low, high) - pivot
         total += values.size
         first += float(values.sum())
         second += float(np.square(values).sum())
     mean = first / total
     variance = second / total - mean * mean
     if variance <= 1e-12 * max(1.0, second / total):
-        raise InputError(f"{source}: the image is constant: there is nothing to segment")
+        raise InputError(f"{volume.source}: the image is constant: there is nothing to segment")
     return Scaling(low, high, mean + pivot, float(np.sqrt(variance)))

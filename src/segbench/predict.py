@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from segbench.engines import Engine
 from segbench.errors import InputError
-from segbench.io import open_volume
+from segbench.io import check_image, open_volume
 from segbench.masks import SAMPLES, masks, ones
 from segbench.metrics.uncertainty import binary
 from segbench.normalisation import Scaling, fit
@@ -71,7 +71,8 @@ def predict(
     if card.activation != "sigmoid":
         raise InputError(f"model {card.name!r}: only two-class models are predicted so far")
     drawn = sample_masks(card, samples, seed)
-    scaling = fit(card.input.normalisation, volume.data, volume.source)
+    check_image(volume)
+    scaling = fit(card.input.normalisation, volume)
     labels = np.empty(volume.shape, dtype=np.uint8)
     probability, entropy, mutual, spread = (np.empty(volume.shape, dtype=np.float32) for _ in range(4))
     grid = tiles(card, volume.shape)

@@ -13,7 +13,7 @@ from segbench.data.domains import DOMAINS, Domain, random_domain
 from segbench.data.workers import each
 from segbench.errors import InputError, UnknownNameError
 from segbench.normalisation import Normalisation, fit
-from segbench.volume import Float32, UInt8
+from segbench.volume import Float32, UInt8, Volume
 
 Progress = Callable[[int, int, str], None]
 
@@ -79,5 +79,5 @@ def read(path: Path, domain: str, normalisation: Normalisation, labels: str) -> 
     if case is None:
         path.unlink(missing_ok=True)
         raise InputError(f"{path}: the training volume was damaged and is removed; start again to make it anew")
-    scaled = fit(normalisation, case.image, str(path))(case.image)
+    scaled = fit(normalisation, Volume(case.image, source=str(path)))(case.image)
     return Sample(domain, scaled, case.truth if labels == "truth" else case.label, case.truth)
