@@ -121,6 +121,5 @@ def check_manifest(path: Path, root: Path | None, json: bool) -> None:
     results().print(table)
     for warning in report.warnings:
         results().print(f"  warning: {warning}", style="yellow", soft_wrap=True)
-    results().print(
-        f"{manifest.name}: {len(report.cases)} cases load; splits do not overlap. Licence: {manifest.licence}"
-    )
+    count = "1 case" if len(report.cases) == 1 else f"{len(report.cases)} cases"
+    results().print(f"{manifest.name}: {count} load; splits do not overlap. Licence: {manifest.licence}")

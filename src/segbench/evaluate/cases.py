@@ -98,7 +98,8 @@ def open_data(data: str, domain: str = "all", root: Path | None = None, size: in
     there = [d.name for d in manifest.domain if any(case.split == "test" for case in d.case)]
     if not there:
         raise InputError(f'{path}: no case has split = "test", so there is nothing to evaluate on')
-    note = f"{manifest.title}; {manifest.source}; licence: {manifest.licence}; use: {manifest.use}"
+    said = (manifest.title, manifest.source, f"licence: {manifest.licence}", f"use: {manifest.use}")
+    note = "; ".join(part for part in said if part)
     return DataSet(manifest.name, manifest.classes, choose(domain, there), note, manifest, root or path.parent)
 
 

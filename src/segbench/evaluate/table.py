@@ -100,7 +100,7 @@ def tables(
     made = [_table(f"{model}: accuracy", agreement, pairs, _notes(against, marked), marked)]
     if len(classes) == 2:
         columns = _viability(has_truth, printed is not None)
-        notes = _wins(list(lines.values()), printed)
+        notes = _wins(list(lines.values()), "human label" if has_truth else "label", printed)
         made.append(_table(f"{model}: viability and uncertainty", columns, pairs, notes, marked))
     return made
 
@@ -180,14 +180,14 @@ def viability_gap(lines: Sequence[Values]) -> tuple[int, int, float]:
     return int((gaps[there] > 0).sum()), int(there.sum()), pearson(accuracies[there], gaps[there])
 
 
-def _wins(lines: Sequence[Values], printed: Printed | None) -> list[str]:
+def _wins(lines: Sequence[Values], label: str, printed: Printed | None) -> list[str]:
     wins, count, r = viability_gap(lines)
     study = f" (the study: {printed.wins} of {len(printed.domains)})" if printed else ""
     study_r = f" (the study: {printed.correlation:.3f})" if printed else ""
     correlation = "undefined" if math.isnan(r) else f"{r:.3f}"
     return [
-        f"the model's viability is above the human label's in {wins} of {count} domains{study}",
-        f"correlation of accuracy (human label) and viability gap (model - human): {correlation}{study_r}",
+        f"the model's viability is above the {label}'s in {wins} of {count} domains{study}",
+        f"correlation of accuracy ({label}) and viability gap (model - label): {correlation}{study_r}",
     ]
 
 
