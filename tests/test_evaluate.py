@@ -77,6 +77,7 @@ def test_the_run_folder_holds_what_the_tables_say(result, request_):
     page = (request_.out / "table.md").read_text()
     assert "Litarion" in page
     assert "*0.984*" not in page, "E35 was not asked for"
+    assert "T = 3, seed 0, onnxruntime" in page
     assert "*0.668*" in page, "printed values stand in italics in their own column"
     lines = list(csv.DictReader(io.StringIO((request_.out / "table.csv").read_text())))
     assert [line["domain"] for line in lines] == ["Tesla", "Litarion", "Electrode_III_3", "mean"]
@@ -101,7 +102,7 @@ def test_tables_are_pure_functions_of_stored_rows(result, request_):
     classes = ("void", "active")
     a, b = (tables(rows, classes, sandia(), ()) for rows in (result.rows, stored))
     assert comma_separated(a) == comma_separated(b)
-    assert markdown(a, "x") == markdown(b, "x")
+    assert markdown(a, "x", "y") == markdown(b, "x", "y")
 
 
 def test_undefined_values_stay_visible_and_out_of_the_mean(result):
@@ -206,7 +207,7 @@ def test_an_absent_class_is_nan_and_shown(tiny, tmp_path):
     result = run(Request(str(tiny.path), data=str(path), samples=2, engine="fake"))
     assert math.isnan(result.rows[0].metrics["auc_human"])
     assert math.isnan(result.rows[0].metrics["viability_of_human"])
-    assert "nan" in markdown(result.tables, "x")
+    assert "nan" in markdown(result.tables, "x", "y")
 
 
 def test_models_and_data_of_other_classes_do_not_mix(tiny, tmp_path):

@@ -4,7 +4,7 @@ from rich.table import Table as RichTable
 
 from segbench.cli.screen import NOTES, print_json, progress_bar, results
 from segbench.evaluate.run import PAGE, Request, run
-from segbench.evaluate.table import Table
+from segbench.evaluate.table import Table, provenance
 
 NARROW = 9  # headings wrap, so that a table fits a terminal of 120 columns
 
@@ -35,14 +35,7 @@ def run_eval(request: Request, json: bool) -> None:
     else:
         for table in result.tables:
             show(table)
-        row = result.rows[0]
-        seconds = sum(r.wall_s for r in result.rows if r.kind == "case")
-        results().print(
-            f"{request.data}: {result.note}.\n"
-            f"T = {row.samples}, seed {row.seed}, {row.engine} {row.precision} on {row.device}, {row.threads} threads; "
-            f"prediction took {seconds:.1f} s.",
-            soft_wrap=True,
-        )
+        results().print(provenance(result.rows, result.note), soft_wrap=True)
     if request.out is not None:
         NOTES.print(f"written to {request.out} (see {request.out / PAGE})", soft_wrap=True)
 

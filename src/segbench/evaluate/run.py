@@ -10,7 +10,7 @@ from segbench.evaluate import panels
 from segbench.evaluate.cases import BATTERY16, Labelled, open_data
 from segbench.evaluate.eval import Progress, evaluate
 from segbench.evaluate.printed import sandia
-from segbench.evaluate.table import Table, comma_separated, markdown, tables
+from segbench.evaluate.table import Table, comma_separated, markdown, provenance, tables
 from segbench.io import check_output_folder, write_bytes
 from segbench.predict import Prediction, sample_masks
 from segbench.rows import Row, write_rows
@@ -83,7 +83,8 @@ def run(
     printed = sandia() if request.data == BATTERY16 else None
     made = tuple(tables(rows, data.classes, printed, trained_on))
     if request.out is not None:
-        _write(request.out, rows, made, kept, trained_on, f"{model.card.name} on {data.name}")
+        page = markdown(made, f"{model.card.name} on {data.name}", provenance(rows, data.note))
+        _write(request.out, rows, made, page, kept, trained_on)
     return Result(rows, made, data.note)
 
 
@@ -91,12 +92,12 @@ def _write(
     out: Path,
     rows: Sequence[Row],
     made: Sequence[Table],
+    page: str,
     kept: Sequence[panels.Panel],
     trained_on: Sequence[str],
-    heading: str,
 ) -> None:
     write_rows(out / ROWS, rows)
-    write_bytes(out / PAGE, markdown(made, heading))
+    write_bytes(out / PAGE, page)
     write_bytes(out / SHEET, comma_separated(made))
     folder = check_output_folder(out / "panels")
     for panel in kept:

@@ -184,15 +184,27 @@ def _wins(lines: Sequence[Values], label: str, printed: Printed | None) -> list[
     wins, count, r = viability_gap(lines)
     study = f" (the study: {printed.wins} of {len(printed.domains)})" if printed else ""
     study_r = f" (the study: {printed.correlation:.3f})" if printed else ""
-    correlation = "undefined" if math.isnan(r) else f"{r:.3f}"
+    correlation = f"{r:.3f}" if count > 2 and not math.isnan(r) else "undefined"  # two points are always on a line
     return [
         f"the model's viability is above the {label}'s in {wins} of {count} domains{study}",
         f"correlation of accuracy ({label}) and viability gap (model - label): {correlation}{study_r}",
     ]
 
 
-def markdown(made: Sequence[Table], heading: str) -> str:
-    """All tables as one Markdown page; printed values in italics."""
+def provenance(rows: Sequence[Row], note: str) -> str:
+    """What the data is and how the model's rows came about, in one sentence each."""
+    row = next(row for row in rows if row.kind == "case")
+    seconds = sum(r.wall_s for r in rows if r.kind == "case")
+    engine = f"{row.engine} {row.versions.get(row.engine, '')}".strip()
+    threads = f"{row.threads} threads" if row.threads != 1 else "1 thread"
+    return (
+        f"{row.data}: {note}. T = {row.samples}, seed {row.seed}, {engine} {row.precision} on {row.device}, {threads}; "
+        f"prediction took {seconds:.1f} s. segbench {row.segbench}, commit {(row.git or 'unknown')[:12]}."
+    )
+
+
+def markdown(made: Sequence[Table], heading: str, foot: str) -> str:
+    """All tables as one Markdown page, printed values in italics, with their provenance at the end."""
     parts = [f"# {heading}\n"]
     for table in made:
         head, *body = table.text()
@@ -203,7 +215,7 @@ def markdown(made: Sequence[Table], heading: str) -> str:
             cells = [f"*{cell}*" if slanted else cell for cell, slanted in zip(line, italic, strict=True)]
             parts.append("| " + " | ".join(cells) + " |")
         parts.append("\n" + "\n".join(f"- {note}" for note in table.notes) + "\n")
-    return "\n".join(parts)
+    return "\n".join([*parts, f"{foot}\n"])
 
 
 def comma_separated(made: Sequence[Table]) -> str:
