@@ -51,7 +51,9 @@ def fit(normalisation: Normalisation, volume: Volume) -> Scaling:
         # one voxel in n along every axis: at most about `SAMPLED` values decide the percentiles
         stride = max(1, int(np.ceil((math.prod(volume.shape) / SAMPLED) ** (1 / 3))))
         sample = np.asarray(volume.data[::stride, ::stride, ::stride], dtype=np.float32)
-        low, high = (float(v) for v in np.percentile(sample, normalisation.clip_percentiles))
+        # a value of the sample, not one between two: a slice and its repetition have the same percentiles
+        cut = np.percentile(sample, normalisation.clip_percentiles, method="inverted_cdf")
+        low, high = (float(v) for v in cut)
     total, first, second = 0, 0.0, 0.0
     pivot = float(np.asarray(volume.data[0], dtype=np.float64).mean())  # near the mean, so that squares do not cancel
     for part in blocks(volume):
