@@ -184,7 +184,7 @@ def test_the_front_door_takes_arrays_slices_and_paths(tiny, tmp_path):
 
 @pytest.mark.parametrize("times", [3, 8, 17])
 def test_a_repeated_slice_is_normalised_alike(times):
-    """Percentiles between two values would move with the number of voxels: probabilities of the trained model moved by .04."""
+    """Percentiles between two values move with the number of voxels: the trained model's probabilities moved by .04."""
     data = blobs((1, 40, 48), seed=3)
     how = Normalisation(clip_percentiles=(0.1, 99.9))
     one, many = fit(how, Volume(data)), fit(how, Volume(np.repeat(data, times, axis=0)))
