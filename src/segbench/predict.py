@@ -35,7 +35,7 @@ class Prediction:
         mutual: Mutual information in nats, float32 (Z, Y, X).
         spread: Percentile 70 - percentile 30 of the samples, float32 (Z, Y, X).
         seed: Of the masks.
-        samples: How many.
+        samples: How many there were; 1 for a model without dropout.
     """
 
     labels: UInt8
@@ -85,7 +85,7 @@ def predict(
         entropy[tile.core], mutual[tile.core], spread[tile.core] = said.entropy, said.mutual, said.spread
         if progress is not None:
             progress(done, len(grid))
-    return Prediction(labels, probability, entropy, mutual, spread, seed, samples)
+    return Prediction(labels, probability, entropy, mutual, spread, seed, len(drawn))
 
 
 @dataclass(frozen=True)

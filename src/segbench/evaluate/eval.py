@@ -3,6 +3,9 @@
 import time
 from collections.abc import Callable, Iterator
 
+import numpy as np
+import numpy.typing as npt
+
 from segbench import __version__
 from segbench.engines import Engine
 from segbench.errors import InputError
@@ -12,8 +15,10 @@ from segbench.evaluate.scores import Scores, of_references, of_uncertainty, scor
 from segbench.hardware import cores, processor
 from segbench.predict import Prediction, predict
 from segbench.rows import Confusion, Row, git_hash, now, versions
+from segbench.volume import UInt8
 from segbench.zoo import Model
 
+Grey = npt.NDArray[np.generic]
 Progress = Callable[[str, float], None]  # (what is being done, share of the case that is done)
 Keep = Callable[[Labelled, Prediction], None]
 PREDICTED = "normalisation, tiles with their halo, all samples, aggregation; the first case compiles the graph"
@@ -52,10 +57,10 @@ def evaluate(
             if keep is not None:
                 keep(case, prediction)
             yield _model_row(model, engine, data, case, prediction, seconds)
-            shown = _shown(case, cases[number - 1] if len(cases) > 1 else None)
             if progress is not None:
                 progress(f"{case.domain}: baselines", 1.0)
-            yield from _baseline_rows(data, case, shown, seed)
+            other = cases[number - 1] if len(cases) > 1 else None
+            yield from _baseline_rows(data, case, other, seed)
 
 
 def _predict(
@@ -93,24 +98,26 @@ def _model_row(
     )
 
 
-def _shown(case: Labelled, other: Labelled | None) -> baselines.LabelledSlice | None:
+def _shown(case: Labelled, image: Grey, other: Labelled | None) -> baselines.LabelledSlice | None:
     """What a forest may see: the middle slice of this volume, or, for a single slice, another one of its domain."""
-    if case.image.shape[0] > 1:
-        return baselines.middle_slice(case.image.data[:], case.human if case.truth is None else case.truth)
-    if other is None:
-        return None
-    return baselines.middle_slice(other.image.data[:], other.human if other.truth is None else other.truth)
+    if len(image) > 1:
+        return baselines.middle_slice(image, _reference(case))
+    # the only labelled slice of its domain leaves nothing to train on that is not tested on
+    return baselines.middle_slice(np.asarray(other.image.data[:]), _reference(other)) if other else None
 
 
-def _baseline_rows(data: DataSet, case: Labelled, shown: baselines.LabelledSlice | None, seed: int) -> Iterator[Row]:
-    image = case.image.data[:]
+def _reference(case: Labelled) -> UInt8:
+    return case.human if case.truth is None else case.truth
+
+
+def _baseline_rows(data: DataSet, case: Labelled, other: Labelled | None, seed: int) -> Iterator[Row]:
+    image = np.asarray(case.image.data[:])
+    shown = _shown(case, image, other)
     start = time.perf_counter()
     labels = baselines.otsu(image)
     yield _baseline(data, case, OTSU, score(case, labels, None, data.classes), None, time.perf_counter() - start)
     if shown is None:
-        return  # the only labelled slice of its domain: nothing to train on that is not tested on
-    if shown.image.shape == image.shape and case.image.shape[0] > 1:
-        shown = baselines.LabelledSlice(image, shown.z, shown.labels)  # one array, so features are computed once
+        return
     start = time.perf_counter()
     labels, probability = baselines.forest(image, shown, seed, cores())
     seconds = time.perf_counter() - start
