@@ -19,7 +19,10 @@ import tomli_w
 
 from segbench.data.battery16 import make_case
 from segbench.data.domains import DOMAINS
+from segbench.evaluate.table import per_domain, viability_gap
 from segbench.io import write_tiff
+from segbench.metrics.overlap import mean
+from segbench.rows import read_rows
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -177,6 +180,31 @@ def test_a_result_comes_before_line_40():
     """A row of a table with a number in it, or a picture."""
     first = README.splitlines()[:39]
     assert any(re.match(r"\|.*\d\.\d.*\|", line) or re.search(r"!\[.*\]\(|<img ", line) for line in first)
+
+
+def test_the_numbers_are_those_of_the_committed_rows():
+    """Nothing in the README's results is typed in: rows.json of the run that it shows, rounded."""
+    results = ROOT / "evaluate" / "results"
+    page = (results / "vnet-battery-battery16" / "table.md").read_text()
+    for table in page.split("\n## ")[1:]:
+        rows = [line for line in table.splitlines() if line.startswith("|")]
+        assert "\n".join(rows) in README
+    rows = read_rows(results / "vnet-battery-battery16" / "rows.json")
+    for name, shown in (("vnet-battery", r"\*\*vnet-battery\*\*"), ("forest", "random forest"), ("otsu", "Otsu")):
+        lines = per_domain(rows, name).values()
+        scores = ("accuracy_truth", "miou_truth", "f1_void_truth", "f1_active_truth")
+        means = " \\| ".join(f"{mean([line[key] for line in lines]):.3f}" for key in scores)
+        assert re.search(rf"^\| {shown}.* \| {means} \|$", README, re.M), (name, means)
+    model = list(per_domain(rows, "vnet-battery").values())
+    wins, count, r = viability_gap(model)
+    assert f"in {wins} of {count} domains" in README
+    assert f"(r = {r:.2f})" in README
+    assert f"| the human-like label | {mean([line['human_accuracy_truth'] for line in model]):.3f} |" in README
+    assert f"took {sum(row.wall_s for row in rows if row.kind == 'case'):.0f} s" in README
+    nano = per_domain(read_rows(results / "vnet-battery-nmc-nanoct" / "rows.json"), "vnet-battery").values()
+    auc, accuracy = (mean([line[key] for line in nano]) for key in ("auc_human", "accuracy_human"))
+    said = " ".join(README.split())
+    assert f"reaches AUC {auc:.2f}, but an accuracy of only {accuracy:.2f}" in said
 
 
 def anchors(text: str) -> set[str]:

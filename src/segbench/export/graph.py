@@ -12,7 +12,8 @@ import onnx
 import torch
 
 from segbench.errors import EngineError
-from segbench.nets.network import Network, deterministic_masks
+from segbench.masks import ones
+from segbench.nets.network import Network
 
 OPSET = 18
 RANDOM = frozenset(
@@ -32,7 +33,7 @@ def export(network: Network, path: Path) -> None:
     """Writes the folded network as one ONNX file with open sizes: T samples, edges in multiples of the stride."""
     folded = network.eval().folded()
     edge = 4 * network.stride
-    masks = deterministic_masks(network).repeat(2, 1)
+    masks = torch.from_numpy(ones(network.sites)).repeat(2, 1)
     dim = torch.export.Dim
     spatial = {axis: network.stride * dim(name) for axis, name in ((2, "z"), (3, "y"), (4, "x"))}
     with warnings.catch_warnings():

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from segbench.masks import Site
@@ -42,8 +41,3 @@ def drop(x: Tensor, masks: Tensor, sites: Sequence[Site], number: int) -> Tensor
     first = sum(site.channels for site in sites[:number])
     mask = masks[:, first : first + sites[number].channels]
     return x * mask.reshape(mask.shape[0], mask.shape[1], *[1] * (x.dim() - 2)).to(x.dtype)
-
-
-def deterministic_masks(network: Network) -> Tensor:
-    """All-ones masks [1, channels]: the deterministic twin."""
-    return torch.ones(1, sum(site.channels for site in network.sites))
