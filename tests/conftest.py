@@ -50,7 +50,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Model:
     image = blobs((16, 16, 16))
     label = (image > 0).astype(np.uint8)
     state = State(step=1, seconds=1.0, history=[{"step": 1, "loss": 0.5, "learning_rate": 1e-3}])
-    release(untrained(), recipe, TINY, state, [Sample("test", image, label, label)], out)
+    release(untrained(), recipe, TINY, state, [Sample("test", image, label)], out)
     return find(str(out))
 
 

@@ -12,7 +12,8 @@ from skimage.filters import threshold_otsu
 from segbench.data import battery16, cache
 from segbench.data.annotator import Annotator, annotate, missed_pores
 from segbench.data.battery16 import Case, data_hash, load, make_case
-from segbench.data.domains import DOMAINS, random_domain
+from segbench.data.domains import DOMAINS
+from segbench.data.randomisation import random_domain
 from segbench.errors import InputError, OutputError, UnknownNameError
 
 PRINTED = json.loads((Path(__file__).parents[1] / "evaluate/printed/sandia.json").read_text())

@@ -1,46 +1,92 @@
-"""Crops, symmetries of the cube and changes of grey values: pure functions of a generator."""
+"""Crops, scales, symmetries and changes of grey values: pure functions of a generator."""
+
+import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import zoom
+from pydantic import Field
+from scipy.ndimage import gaussian_filter, zoom
 
 from segbench.recipe import Strict
 from segbench.volume import Float32, UInt8
 
+Shape = tuple[int, int, int]
+
 
 class Augmentation(Strict):
-    """What is varied; every strength is the half-width or the standard deviation in units of the normalised image.
+    """What is varied; grey strengths are half-widths or standard deviations in units of the normalised image.
 
     Attributes:
         symmetries: Draw one of the 48 symmetries of the cube.
+        scales: Voxels are made this many times finer, log-uniform from the first to the second; 1 as they are.
+        scaled: Share of the crops whose scale is drawn; the others keep their voxels.
+        convention: Where voxels are made finer, a boundary is drawn at 0.5 - convention to 0.5 of the blurred truth:
+            annotators of unsharp scans take a bit of the halo and fill gaps below the resolution.
+        flat: Share of the crops that are one slice, to be repeated along Z: so single slices look to a 3-D network.
+        blur: Upper limit of an unsharpness, sigma in voxels of the scan before its scale.
         shift: Uniform shift of all grey values.
         contrast: Uniform relative change of contrast.
         gamma: Uniform exponent change on the range of the crop.
         field: Standard deviation of a slowly varying additive field.
-        noise: Upper limit of the standard deviation of white noise.
+        noise: Upper limit of the standard deviation of noise.
+        grain: Upper limit of the noise's correlation length in voxels; 0 is white noise.
     """
 
     symmetries: bool = True
+    scales: tuple[float, float] = (1.0, 1.0)
+    scaled: float = Field(default=0.0, ge=0, le=1)
+    convention: float = Field(default=0.0, ge=0, lt=0.5)
+    flat: float = Field(default=0.0, ge=0, le=1)
+    blur: float = Field(default=0.0, ge=0)
     shift: float = 0.0
     contrast: float = 0.0
     gamma: float = 0.0
     field: float = 0.0
     noise: float = 0.0
+    grain: float = Field(default=0.0, ge=0)
 
 
-def crop(image: Float32, label: UInt8, edge: int, rng: np.random.Generator) -> tuple[Float32, UInt8]:
-    """A random cube of the given edge from an image and its label (Z, Y, X)."""
-    start = [int(rng.integers(0, n - edge + 1)) for n in image.shape]
-    cube = tuple(slice(a, a + edge) for a in start)
-    return image[cube], label[cube]
+def crop(
+    image: Float32, label: UInt8, shape: Shape, how: Augmentation, rng: np.random.Generator
+) -> tuple[Float32, UInt8]:
+    """A random box of an image and its label (Z, Y, X), turned and scaled; of the wanted shape, or one slice of it."""
+    axes = tuple(int(a) for a in rng.permutation(3)) if how.symmetries else (0, 1, 2)
+    flips = tuple(slice(None, None, int(s)) for s in (rng.choice([-1, 1], size=3) if how.symmetries else (1, 1, 1)))
+    image, label = image.transpose(axes)[flips], label.transpose(axes)[flips]
+    flat = rng.random() < how.flat
+    scale = float(np.exp(rng.uniform(*np.log(how.scales)))) if rng.random() < how.scaled else 1.0
+    wanted = (1, *shape[1:]) if flat else shape
+    scale = max(scale, *(edge / n for edge, n in zip(wanted, image.shape, strict=True)))  # the box fits the volume
+    taken = [1 if edge == 1 else math.ceil(edge / scale) for edge in wanted]
+    start = [int(rng.integers(0, n - t + 1)) for n, t in zip(image.shape, taken, strict=True)]
+    box = tuple(slice(a, a + t) for a, t in zip(start, taken, strict=True))
+    return _rescale(image[box], label[box], wanted, scale, how, rng)
 
 
-def augment(image: Float32, label: UInt8, how: Augmentation, rng: np.random.Generator) -> tuple[Float32, UInt8]:
-    """One varied copy of a normalised cube and its label; the label only turns with the image."""
-    if how.symmetries:
-        axes = tuple(int(a) for a in rng.permutation(3))
-        flips = tuple(slice(None, None, int(s)) for s in rng.choice([-1, 1], size=3))
-        image, label = image.transpose(axes)[flips], label.transpose(axes)[flips]
+def _rescale(
+    image: Float32, label: UInt8, shape: Shape, scale: float, how: Augmentation, rng: np.random.Generator
+) -> tuple[Float32, UInt8]:
+    blur = rng.uniform(0, how.blur)
+    sigma = math.hypot(blur, 0.5 / scale if scale < 1 else 0.0)  # coarser voxels average over their width
+    along = [sigma if n > 1 else 0.0 for n in image.shape]
+    if sigma > 0.1:
+        image = gaussian_filter(image, along, mode="nearest", truncate=3.0)
+    if scale == 1:
+        return image, label
+    share = label.astype(np.float32)
+    if scale < 1:
+        share = gaussian_filter(share, [0.3 / scale if n > 1 else 0.0 for n in image.shape], mode="nearest")
+    factors = [edge / n for edge, n in zip(shape, image.shape, strict=True)]
+    image, share = (zoom(a, factors, order=1, mode="nearest", grid_mode=True) for a in (image, share))
+    level = 0.5
+    if scale > 1 and how.convention:
+        level -= rng.uniform(0, how.convention)
+        share = gaussian_filter(share, [0.5 * scale if n > 1 else 0.0 for n in shape], mode="nearest", truncate=3.0)
+    return image, (share > level).astype(np.uint8)
+
+
+def augment(image: Float32, how: Augmentation, rng: np.random.Generator) -> Float32:
+    """A copy of a normalised box with other grey values."""
     grey: npt.NDArray[np.floating] = np.array(image, dtype=np.float32)
     if how.gamma:
         low, high = float(grey.min()), float(grey.max())
@@ -52,5 +98,15 @@ def augment(image: Float32, label: UInt8, how: Augmentation, rng: np.random.Gene
         coarse = rng.standard_normal((3, 3, 3)) * how.field * rng.uniform()
         grey = grey + zoom(coarse, [n / 3 for n in grey.shape], order=1, mode="nearest", grid_mode=True)
     if how.noise:
-        grey = grey + rng.standard_normal(grey.shape, dtype=np.float32) * np.float32(how.noise * rng.uniform())
-    return np.ascontiguousarray(grey, dtype=np.float32), np.ascontiguousarray(label)
+        grey = grey + _noise(grey.shape, how, rng)
+    return np.ascontiguousarray(grey, dtype=np.float32)
+
+
+def _noise(shape: tuple[int, ...], how: Augmentation, rng: np.random.Generator) -> Float32:
+    strength = how.noise * rng.uniform()
+    noise = rng.standard_normal(shape, dtype=np.float32)
+    length = rng.uniform(0, how.grain) if rng.random() < 0.5 else 0.0
+    if length > 0.3:
+        noise = gaussian_filter(noise, length, mode="wrap", truncate=3.0)
+        strength /= float(noise.std())
+    return np.asarray(np.float32(strength) * noise, dtype=np.float32)

@@ -9,7 +9,9 @@ import numpy as np
 
 from segbench.data import battery16
 from segbench.data import cache as disk
-from segbench.data.domains import DOMAINS, Domain, random_domain
+from segbench.data.domains import DOMAINS, Domain
+from segbench.data.phantom import phantom
+from segbench.data.randomisation import Family, random_domain
 from segbench.data.workers import each
 from segbench.errors import InputError, UnknownNameError
 from segbench.normalisation import Normalisation, fit
@@ -20,23 +22,20 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Sample:
-    """A training volume: normalised image and label, both (Z, Y, X), and the truth for validation."""
+    """A volume to learn from or to validate on: normalised image and label, both (Z, Y, X)."""
 
     domain: str
     image: Float32
     label: UInt8
-    truth: UInt8
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Which volumes: (domain, seed) pairs, the first `training` of them for training, the rest for validation."""
-
-    pairs: tuple[tuple[Domain, int], ...]
-    training: int
+Plan = tuple[tuple[Domain, int], ...]
+"""Which volumes: domains with their seeds."""
 
 
-def plan(domains: tuple[str, ...], per_domain: int, randomised: int, validation: int, first_seed: int) -> Plan:
+def plan(
+    domains: tuple[str, ...], per_domain: int, randomised: int, first_seed: int, wide: tuple[Family, ...] = ()
+) -> Plan:
     """Named domains first, randomised ones after; seeds count up from `first_seed`, which is never 0.
 
     Raises:
@@ -47,14 +46,10 @@ def plan(domains: tuple[str, ...], per_domain: int, randomised: int, validation:
             raise UnknownNameError("domain", name, DOMAINS)
     named = [DOMAINS[name] for name in domains for _ in range(per_domain)]
     drawn = [
-        random_domain(np.random.default_rng([first_seed, number, zlib.crc32(b"randomised")]))
-        for number in range(randomised + validation)
+        random_domain(np.random.default_rng([first_seed, number, zlib.crc32(b"randomised")]), wide)
+        for number in range(randomised)
     ]
-    both = [*named, *drawn]
-    return Plan(
-        tuple((domain, first_seed + number) for number, domain in enumerate(both)),
-        len(named) + randomised,
-    )
+    return tuple((domain, first_seed + number) for number, domain in enumerate([*named, *drawn]))
 
 
 def _make(domain: Domain, size: int, seed: int, path: Path) -> str:
@@ -64,8 +59,8 @@ def _make(domain: Domain, size: int, seed: int, path: Path) -> str:
 
 def make(wanted: Plan, size: int, folder: Path, progress: Progress | None = None) -> list[Path]:
     """Makes the volumes of a plan in worker processes, as files that a resumed run finds again."""
-    paths = [folder / f"{size}-{seed:06d}-{zlib.crc32(repr(domain).encode()):08x}.npz" for domain, seed in wanted.pairs]
-    missing = [(d, size, seed, path) for (d, seed), path in zip(wanted.pairs, paths, strict=True) if not path.exists()]
+    paths = [folder / f"{size}-{seed:06d}-{zlib.crc32(repr(domain).encode()):08x}.npz" for domain, seed in wanted]
+    missing = [(d, size, seed, path) for (d, seed), path in zip(wanted, paths, strict=True) if not path.exists()]
     before = len(paths) - len(missing)
     for done, name in enumerate(each(_make, missing), start=before + 1):
         if progress is not None:
@@ -80,4 +75,10 @@ def read(path: Path, domain: str, normalisation: Normalisation, labels: str) -> 
         path.unlink(missing_ok=True)
         raise InputError(f"{path}: the training volume was damaged and is removed; start again to make it anew")
     scaled = fit(normalisation, Volume(case.image, source=str(path)))(case.image)
-    return Sample(domain, scaled, case.truth if labels == "truth" else case.label, case.truth)
+    return Sample(domain, scaled, case.truth if labels == "truth" else case.label)
+
+
+def phantoms(count: int, normalisation: Normalisation) -> list[Sample]:
+    """The first `count` phantoms, normalised: volumes of another simulator, to validate on."""
+    drawn = (phantom(number) for number in range(count))
+    return [Sample(p.name, fit(normalisation, Volume(p.image, source=p.name))(p.image), p.truth) for p in drawn]

@@ -37,24 +37,40 @@ class Scan:
     shading: float = 0.1  # slow grey error through the volume: scatter, truncation, detector
     coverage: float = 1.0  # detector width over specimen width; below 1 the projections are truncated
     cutoff: float = 1.1  # of the reconstruction window, in Nyquist
+    wedge: float = 180.0  # degrees that the projections cover, at the step of `angles`; below 180 a wedge is missing
     grey_gain: float = 1.0  # image units per attenuation of the active material
     grey_offset: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.angles >= 16 and self.noise >= 0 and 0 < self.coverage <= 1 and 0 <= self.hardening < 1):
             raise InputError(f"scan out of range: {self.angles} angles, noise {self.noise}, coverage {self.coverage}")
+        if not 10 <= self.wedge <= 180:
+            raise InputError(f"scan out of range: wedge {self.wedge}; the projections cover 10 to 180 degrees")
 
 
-def scan(attenuation: Float32Array, size: int, settings: Scan, rng: np.random.Generator) -> Float32Array:
-    """Scan a specimen (Z, M, M) of relative attenuation and reconstruct its centre as (Z, size, size) grey levels."""
+def scan(
+    attenuation: Float32Array,
+    size: int,
+    settings: Scan,
+    rng: np.random.Generator,
+    shot: np.random.Generator | None = None,
+) -> Float32Array:
+    """Scan a specimen (Z, M, M) of relative attenuation and reconstruct its centre as (Z, size, size) grey levels.
+
+    How many numbers the photons draw depends on how many there are; with a generator `shot` of their own every other
+    error stays the same when settings change.
+    """
     width = attenuation.shape[1]
     bins = width if settings.coverage >= 1 else max(size, int(settings.coverage * width) // 2 * 2)
     contrast = settings.absorption / width  # attenuation of the active material per voxel
     angles = np.pi * (np.arange(settings.angles) + rng.uniform()) / settings.angles
     slices = np.ascontiguousarray(attenuation.transpose(1, 2, 0)) * np.float32(contrast)
     paths = project(slices, angles, bins)
-    measured = detect(paths, contrast, settings, rng)
-    image = reconstruct(measured, angles, size, settings.cutoff) / np.float32(contrast)
+    measured = detect(paths, contrast, settings, rng, shot)
+    seen = max(1, round(settings.angles * settings.wedge / 180))
+    image = reconstruct(measured[:seen], angles[:seen], size, settings.cutoff) / np.float32(contrast)
+    if seen < settings.angles:
+        image *= np.float32(seen / settings.angles)  # back-projection takes what it gets for half a turn
     image = drift(image.transpose(2, 0, 1), settings, rng)
     return np.ascontiguousarray(settings.grey_offset + settings.grey_gain * image, dtype=np.float32)
 
@@ -70,7 +86,13 @@ def transmit(paths: Float32Array, hardening: float) -> Float32Array:
     )
 
 
-def detect(paths: Float32Array, contrast: float, settings: Scan, rng: np.random.Generator) -> Float32Array:
+def detect(
+    paths: Float32Array,
+    contrast: float,
+    settings: Scan,
+    rng: np.random.Generator,
+    shot: np.random.Generator | None = None,
+) -> Float32Array:
     """What the detector makes of line integrals (A, bins, Z): measured line integrals with every error of the scan."""
     beam = transmit(paths, settings.hardening)
     if settings.fringe > 0:
@@ -81,7 +103,7 @@ def detect(paths: Float32Array, contrast: float, settings: Scan, rng: np.random.
         beam = gaussian_filter(beam, (0, settings.blur, settings.blur), truncate=3.0)
     photons = photon_count(paths, contrast, settings)
     flux = 1 + settings.flux_drift * _wander(rng, len(beam), len(beam) / 4)[:, None, None]
-    counts = rng.poisson(np.maximum(beam * flux, 1e-4) * photons).astype(np.float32)
+    counts = (shot or rng).poisson(np.maximum(beam * flux, 1e-4) * photons).astype(np.float32)
     gain = 1 + _gain_error(rng, beam.shape[1:], settings.rings * contrast * 10)
     return np.asarray(-np.log(np.maximum(counts, 0.5) * gain / np.float32(photons)), dtype=np.float32)
 

@@ -31,7 +31,7 @@ def draw(history: list[Record], path: Path, title: str) -> None:
     at = [float(r["step"] or 0) for r in checked]
     for key, colour in (("validation_accuracy", "C1"), ("validation_miou", "C2")):
         below.plot(at, [float(r[key] or 0) for r in checked], "o-", color=colour, label=key.replace("_", " "), ms=3)
-    below.set(xlabel="step", ylabel="held-back simulated volumes")
+    below.set(xlabel="step", ylabel="phantoms (another simulator)")
     if checked:
         below.legend(loc="lower right")
     below.grid(alpha=0.3)

@@ -3,11 +3,12 @@
 import hashlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -45,15 +46,15 @@ def learning_rate(step: int, steps: int, recipe: OptimiserRecipe) -> float:
 
 
 def make_batch(samples: Sequence[Sample], recipe: Recipe, step: int) -> tuple[Tensor, Tensor]:
-    """Images and targets [B, 1, crop, crop, crop] of one step."""
+    """Images and targets [B, 1, Z, Y, X] of one step."""
     rng = np.random.default_rng([recipe.seed, step])
     images, labels = [], []
     for _ in range(recipe.batch):
         chosen = samples[int(rng.integers(len(samples)))]
-        image, label = crop(chosen.image, chosen.label, recipe.crop, rng)
-        image, label = augment(image, label, recipe.augmentation, rng)
-        images.append(image)
-        labels.append(label)
+        image, label = crop(chosen.image, chosen.label, recipe.crop, recipe.augmentation, rng)
+        image = augment(image, recipe.augmentation, rng)
+        images.append(np.broadcast_to(image, recipe.crop))
+        labels.append(np.broadcast_to(label, recipe.crop))
     target = torch.from_numpy(np.stack(labels)[:, None]).float()
     return torch.from_numpy(np.stack(images)[:, None]), target
 
@@ -64,21 +65,28 @@ def step_masks(network: Network, recipe: Recipe, step: int) -> Tensor:
     return torch.from_numpy(masks(network.sites, recipe.seed, numbers)) if network.sites else torch.ones(1, 0)
 
 
-def validate(network: Network, samples: Sequence[Sample], recipe: Recipe) -> Record:
-    """Scores of the mean of a few samples on the middle of each validation volume, pooled; no augmentation."""
-    network.eval()
+def validation_logits(
+    network: Network, samples: Sequence[Sample], recipe: Recipe
+) -> Iterator[tuple[Sample, npt.NDArray[np.float32]]]:
+    """Each validation volume with the logits [T, Z, Y, X] of a few samples; no augmentation."""
     sites = network.sites
     drawn = torch.from_numpy(masks(sites, recipe.seed, range(VALIDATION_SAMPLES)) if sites else ones(sites))
-    counts = np.zeros((2, 2), dtype=np.int64)
+    network.eval()
     with torch.inference_mode(), _autocast(recipe):
         for sample in samples:
-            shape = sample.image.shape
-            edges = [min(n, recipe.crop) // network.stride * network.stride for n in shape]
-            cube = tuple(slice((n - e) // 2, (n - e) // 2 + e) for n, e in zip(shape, edges, strict=True))
-            logits = network(torch.from_numpy(sample.image[cube])[None, None], drawn).float()
-            labels = torch.sigmoid(logits).mean(dim=0)[0].numpy() > 0.5
-            counts += confusion(sample.truth[cube], labels.astype(np.uint8), 2)
+            logits = network(torch.from_numpy(sample.image)[None, None], drawn)
+            yield sample, logits[:, 0].float().numpy()
     network.train()
+
+
+def validate(
+    network: Network, samples: Sequence[Sample], recipe: Recipe, scale: float = 1.0, shift: float = 0.0
+) -> Record:
+    """Scores of the mean of a few samples on the validation volumes, pooled."""
+    counts = np.zeros((2, 2), dtype=np.int64)
+    for sample, logits in validation_logits(network, samples, recipe):
+        probability = torch.sigmoid(torch.from_numpy(logits) * scale + shift).mean(dim=0).numpy()
+        counts += confusion(sample.label, (probability > 0.5).astype(np.uint8), 2)
     return {"validation_accuracy": accuracy(counts), "validation_miou": miou(counts)}
 
 
@@ -98,13 +106,13 @@ def training_data(
 ) -> tuple[list[Sample], list[Sample]]:
     """The recipe's training and validation volumes."""
     data = recipe.data
-    plan = pool.plan(data.domains, data.volumes_per_domain, data.randomised, data.validation, data.first_seed)
+    plan = pool.plan(data.domains, data.volumes_per_domain, data.randomised, data.first_seed, data.wide)
     paths = pool.make(plan, data.size, cache, progress)
     samples = [
         pool.read(path, domain.name, recipe.normalisation, data.labels)
-        for path, (domain, _) in zip(paths, plan.pairs, strict=True)
+        for path, (domain, _) in zip(paths, plan, strict=True)
     ]
-    return samples[: plan.training], samples[plan.training :]
+    return samples, pool.phantoms(data.validation, recipe.normalisation)
 
 
 def fit(

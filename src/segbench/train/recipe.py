@@ -1,12 +1,19 @@
 """A training recipe: one TOML file that alone rebuilds the run."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from segbench.data.augmentation import Augmentation
+from segbench.data.randomisation import Family
 from segbench.normalisation import Normalisation
 from segbench.recipe import Strict
+
+Triple = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]]
+
+
+def _cube(value: object) -> object:
+    return (value,) * 3 if isinstance(value, int) else value
 
 
 class NetworkRecipe(Strict):
@@ -26,7 +33,8 @@ class DataRecipe(Strict):
         size: Edge of a volume in voxels.
         first_seed: Seed of the first volume, counting up; the benchmark's own volumes have seed 0.
         labels: Learn from the true phases or from the human-like labels (the study's situation).
-        validation: How many randomised volumes more are held back for validation.
+        wide: Families of properties that randomised domains draw from wide ranges.
+        validation: How many phantoms, volumes of another simulator, are validated on.
     """
 
     domains: tuple[str, ...] = ()
@@ -35,6 +43,7 @@ class DataRecipe(Strict):
     size: int = Field(default=96, ge=32)
     first_seed: int = Field(default=1000, ge=1)
     labels: Literal["truth", "human"] = "truth"
+    wide: tuple[Family, ...] = ()
     validation: int = Field(default=4, ge=1)
 
 
@@ -90,8 +99,8 @@ class Recipe(Strict):
         limits: What the model is known not to do; one sentence each.
         seed: Of initial weights, crops, augmentation and masks.
         steps: Optimiser steps.
-        batch: Cubes a step.
-        crop: Edge of a cube in voxels.
+        batch: Boxes a step.
+        crop: Voxels of a box along (Z, Y, X); one number for a cube.
         precision: Of the forward pass.
         validate_every: Steps between validations.
         checkpoint_every: Steps between checkpoints.
@@ -105,7 +114,7 @@ class Recipe(Strict):
     seed: int = 0
     steps: int = Field(ge=1)
     batch: int = Field(default=2, ge=1)
-    crop: int = Field(default=64, ge=16)
+    crop: Annotated[Triple, BeforeValidator(_cube)] = (64, 64, 64)
     precision: Literal["f32", "bf16"] = "f32"
     validate_every: int = Field(default=500, ge=1)
     checkpoint_every: int = Field(default=250, ge=1)

@@ -8,12 +8,14 @@ import tomli_w
 import torch
 
 from segbench.data.battery16 import GENERATOR_VERSION
+from segbench.data.phantom import PHANTOM_VERSION
 from segbench.data.pool import Sample
 from segbench.export import graph
 from segbench.hardware import cores, processor
 from segbench.io.files import file_sha256
 from segbench.nets import weights
 from segbench.nets.network import Network
+from segbench.train.calibration import calibrate
 from segbench.train.checkpoint import State
 from segbench.train.loop import validate
 from segbench.train.recipe import Recipe
@@ -29,7 +31,8 @@ def release(
 ) -> Card:
     """Writes weights, graph, card and README of a trained network into `out`; the card last, as it pins the rest."""
     weights.round_weights(network)
-    scores = validate(network, held_back, recipe)
+    calibration = calibrate(network, held_back, recipe, f"{len(held_back)} phantoms {PHANTOM_VERSION}")
+    scores = validate(network, held_back, recipe, calibration.scale, calibration.shift)
     network.eval()
     weights.save(network, out / WEIGHTS)
     graph.export(network, out / GRAPH)
@@ -53,6 +56,7 @@ def release(
             border=network.border,
             fixed_tile=network.fixed_tile,
         ),
+        calibration=calibration,
         dropout=tuple(network.sites),
         files=FilesCard(
             weights=FileCard(path=WEIGHTS, sha256=file_sha256(out / WEIGHTS)),
@@ -83,7 +87,8 @@ def release(
 def _data(recipe: Recipe) -> str:
     data = recipe.data
     named = f"{data.volumes_per_domain} volumes each of {', '.join(data.domains)}" if data.domains else ""
-    drawn = f"{data.randomised} volumes of randomised domains" if data.randomised else ""
+    wide = f" (wide: {', '.join(data.wide)})" if data.wide else ""
+    drawn = f"{data.randomised} volumes of randomised domains{wide}" if data.randomised else ""
     both = " and ".join(part for part in (named, drawn) if part)
     seeds = f"seeds from {data.first_seed}"
     return f"simulated CT (battery16 generator {GENERATOR_VERSION}): {both}, {data.size}^3, {seeds}"

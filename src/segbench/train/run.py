@@ -26,6 +26,7 @@ def train(
     steps: int | None = None,
     making: pool.Progress | None = None,
     stepping: Callable[[Record], None] | None = None,
+    seed: int | None = None,
 ) -> Card:
     """Makes the data, trains or resumes, and releases.
 
@@ -35,12 +36,15 @@ def train(
         steps: Stop after this many steps of the recipe's schedule and release what there is.
         making: Called with (volumes made, volumes, domain).
         stepping: Called with every step's record.
+        seed: In place of the recipe's: a sibling on the same volumes.
 
     Raises:
         InputError: The recipe is wrong, or the checkpoint belongs to another.
         OutputError: The folder cannot be written, or another process trains into it.
     """
     recipe = read_toml(recipe_file, Recipe)
+    if seed is not None:
+        recipe = recipe.model_copy(update={"seed": seed})
     check_output_folder(out)
     with _alone(out):
         data = loop.training_data(recipe, cache(), making)
