@@ -10,12 +10,16 @@ import torch
 from conftest import blobs, untrained
 from onnx import TensorProto, helper
 
+from segbench import nets
 from segbench.engines import start
 from segbench.errors import EngineError
 from segbench.export.graph import RANDOM, check, export
 from segbench.export.verify import _liveness, verify
 from segbench.masks import masks, ones
 from segbench.nets import weights
+from segbench.predict import run, tiles
+from segbench.tiling import read
+from segbench.zoo import Model
 
 
 def image(edge: int = 16) -> np.ndarray:
@@ -52,6 +56,45 @@ def test_sizes_and_samples_are_open(tiny, shape):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def slicewise(tiny, tmp_path_factory) -> Model:
+    """A model of `unet2d-battery`, exported but not released."""
+    torch.manual_seed(0)
+    network = nets.build("unet2d-battery", **tiny.card.network.options).eval()
+    weights.round_weights(network)
+    path = tmp_path_factory.mktemp("slicewise")
+    weights.save(network, path / tiny.card.files.weights.path)
+    export(network, path / tiny.card.files.graph.path)
+    kind = tiny.card.network.model_copy(update={"kind": "unet2d-battery"})
+    need = tiny.card.input.model_copy(update={"core": (8, 24, 24), "halo": (0, 4, 4), "multiple": network.stride})
+    return Model(card=tiny.card.model_copy(update={"network": kind, "input": need}), path=path)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("shape", [(1, 16, 12), (3, 10, 14), (8, 16, 16)])
+def test_slices_one_or_many_are_the_same_in_every_engine(slicewise, engine, shape):
+    picture = blobs(shape)[None, None]
+    for samples in (1, 3):
+        drawn = masks(slicewise.card.dropout, 0, range(samples))
+        a, b = (start(slicewise, name).run(picture, drawn) for name in (engine, "torch"))
+        assert a.shape == (samples, 1, *shape)
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+
+
+def test_a_slicewise_model_is_verified_and_its_tiles_along_z_change_nothing(slicewise):
+    verdict = verify(slicewise)
+    assert verdict.difference < 1e-5
+    assert verdict.liveness > 0
+    volume, drawn = blobs((11, 24, 24)), masks(slicewise.card.dropout, 0, range(2))
+    assert tiles(slicewise.card, (1, 24, 24)).shape == (1, 32, 32)
+    assert tiles(slicewise.card, (11, 24, 24)).shape == (8, 32, 32)
+    runtime = start(slicewise, "onnxruntime")
+    whole = run(runtime, np.pad(volume, ((0, 0), (4, 4), (4, 4)), mode="edge")[None, None], drawn)[..., 4:-4, 4:-4]
+    for tile in tiles(slicewise.card, volume.shape):
+        logits = run(runtime, read(volume, tile)[None, None], drawn)[(..., *tile.inner)]
+        np.testing.assert_allclose(logits, whole[(..., *tile.core)], rtol=0, atol=1e-6)
+
+
 def test_the_graph_draws_nothing_and_is_one_file(tiny):
     check(tiny.graph)
     graph = onnx.load(tiny.graph)
@@ -62,7 +105,7 @@ def test_the_graph_draws_nothing_and_is_one_file(tiny):
 class Sampling(torch.nn.Module):
     """A network that draws its own dropout: what must never be shipped."""
 
-    stride = 2
+    stride = (2, 2, 2)
     sites = ()
 
     def __init__(self, how):

@@ -11,7 +11,10 @@ from segbench.tiling import Grid, read
 edges = st.tuples(*[st.integers(1, 23)] * 3)
 
 
-@given(volume=edges, core=edges, halo=st.tuples(*[st.integers(0, 5)] * 3), multiple=st.integers(1, 4))
+halos, multiples = st.tuples(*[st.integers(0, 5)] * 3), st.tuples(*[st.integers(1, 4)] * 3)
+
+
+@given(volume=edges, core=edges, halo=halos, multiple=multiples)
 def test_splitting_and_stitching_gives_the_volume_back(volume, core, halo, multiple):
     data = np.random.default_rng(0).standard_normal(volume).astype(np.float32)
     stitched, hits = np.full(volume, np.nan, np.float32), np.zeros(volume, np.int64)
@@ -21,7 +24,7 @@ def test_splitting_and_stitching_gives_the_volume_back(volume, core, halo, multi
     for tile in tiles:
         block = read(data, tile)
         assert block.shape == tile.shape == grid.shape
-        assert all(n % multiple == 0 for n in block.shape)
+        assert all(n % m == 0 for n, m in zip(block.shape, multiple, strict=True))
         stitched[tile.core] = block[tile.inner]
         hits[tile.core] += 1
     assert (hits == 1).all()
@@ -55,11 +58,28 @@ def test_a_tile_reads_only_what_it_needs():
 
 
 def test_short_axes_get_short_tiles_unless_the_tile_is_fixed():
-    assert Grid((1, 50, 500), (96, 96, 96), (12, 12, 12), 8).shape == (32, 80, 120)
-    assert Grid((1, 50, 500), (96, 96, 96), (12, 12, 12), 8, fixed=True).shape == (120, 120, 120)
+    assert Grid((1, 50, 500), (96, 96, 96), (12, 12, 12), (8, 8, 8)).shape == (32, 80, 120)
+    assert Grid((1, 50, 500), (96, 96, 96), (12, 12, 12), (8, 8, 8), fixed=True).shape == (120, 120, 120)
 
 
-@pytest.mark.parametrize("bad", [((0, 1, 1), (4, 4, 4), (0, 0, 0)), ((4, 4, 4), (0, 4, 4), (0, 0, 0))])
+@pytest.mark.parametrize(
+    ("depth", "shape", "count"),
+    [(1, (1, 288, 288), 4), (3, (3, 288, 288), 4), (8, (8, 288, 288), 4), (20, (8, 288, 288), 12)],
+)
+def test_a_network_of_slices_reads_no_slice_in_vain(depth, shape, count):
+    grid = Grid((depth, 300, 500), (8, 256, 256), (0, 16, 16), (1, 8, 8))
+    assert (grid.shape, len(list(grid))) == (shape, count)
+    assert {tile.inner[0].start for tile in grid} == {0}
+
+
+bad_grids = [
+    ((0, 1, 1), (4, 4, 4), (0, 0, 0)),
+    ((4, 4, 4), (0, 4, 4), (0, 0, 0)),
+    ((4, 4, 4), (4, 4, 4), (0, 0, 0), (1, 0, 1)),
+]
+
+
+@pytest.mark.parametrize("bad", bad_grids)
 def test_impossible_grids_are_refused(bad):
     with pytest.raises(InputError):
         Grid(*bad)

@@ -9,13 +9,16 @@ from conftest import blobs
 
 from segbench import nets
 from segbench.engines import start
+from segbench.errors import InputError
 from segbench.export.graph import check
 from segbench.export.verify import probe, verify
 from segbench.masks import masks, ones
 from segbench.nets import weights
 from segbench.predict import predict
+from segbench.recipe import validate
 from segbench.volume import Volume
 from segbench.zoo import find, names
+from segbench.zoo.card import InputCard
 
 MODELS = ("vnet-battery", "vnet-sandia")
 
@@ -44,6 +47,18 @@ def test_cards_fit_their_networks(model):
     assert read <= 2.5 * useful, "the halo costs at most 2.5 times the useful voxels"
     assert card.results, "what the model reaches stands in its card"
     assert card.limits
+
+
+@pytest.mark.parametrize(("written", "meant"), [(8, (8, 8, 8)), ([8, 8, 8], (8, 8, 8)), ([1, 8, 8], (1, 8, 8))])
+def test_one_multiple_means_all_three_axes(written, meant):
+    """Older cards hold one number."""
+    card = {"normalisation": {}, "core": [8, 8, 8], "halo": [0, 0, 0]}
+    need = validate(card | {"multiple": written}, InputCard, "card")
+    assert need.multiple == meant
+    assert validate(need.model_dump(mode="json"), InputCard, "card") == need
+    for wrong in (0, [8, 8], [8, 0, 8], "all"):
+        with pytest.raises(InputError, match="card: multiple"):
+            validate(card | {"multiple": wrong}, InputCard, "card")
 
 
 def test_graphs_are_alive_repeatable_and_the_network_of_the_weights(model):

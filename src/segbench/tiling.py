@@ -59,26 +59,26 @@ class Grid:
         volume: Voxels of the volume (Z, Y, X).
         core: Useful voxels of a tile; an axis shorter than this gets a shorter tile.
         halo: Voxels read on each side of the core along (Z, Y, X).
-        multiple: Every edge of what is read is a multiple of this (the network's total stride).
+        multiple: Edges of what is read along (Z, Y, X) are multiples of these (the network's total strides).
         fixed: Tiles of full size on short axes too, for networks whose answer depends on the tile's size.
     """
 
     volume: Shape
     core: Shape
     halo: Shape
-    multiple: int = 1
+    multiple: Shape = (1, 1, 1)
     fixed: bool = False
 
     def __post_init__(self) -> None:
-        if min(self.volume) < 1 or min(self.core) < 1 or min(self.halo) < 0 or self.multiple < 1:
+        if min(self.volume) < 1 or min(self.core) < 1 or min(self.halo) < 0 or min(self.multiple) < 1:
             raise InputError(f"no tiles for volume {self.volume}, core {self.core}, halo {self.halo}")
 
     @property
     def shape(self) -> Shape:
         """Voxels that every tile reads."""
         z, y, x = (
-            math.ceil(((c if self.fixed else min(c, v)) + 2 * h) / self.multiple) * self.multiple
-            for v, c, h in zip(self.volume, self.core, self.halo, strict=True)
+            math.ceil(((c if self.fixed else min(c, v)) + 2 * h) / m) * m
+            for v, c, h, m in zip(self.volume, self.core, self.halo, self.multiple, strict=True)
         )
         return z, y, x
 

@@ -30,18 +30,18 @@ RANDOM = frozenset(
 
 
 def export(network: Network, path: Path) -> None:
-    """Writes the folded network as one ONNX file with open sizes: T samples, edges in multiples of the stride."""
+    """Writes the folded network as one ONNX file with open sizes: T samples, edges in multiples of the strides."""
     folded = network.eval().folded()
-    edge = 4 * network.stride
+    edges = [4 * stride for stride in network.stride]
     masks = torch.from_numpy(ones(network.sites)).repeat(2, 1)
     dim = torch.export.Dim
-    spatial = {axis: network.stride * dim(name) for axis, name in ((2, "z"), (3, "y"), (4, "x"))}
+    spatial = {axis: stride * dim(name) for axis, stride, name in zip((2, 3, 4), network.stride, "zyx", strict=True)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside torch's own exporter
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
             folded,
-            (torch.zeros(1, 1, edge, edge, edge), masks),
+            (torch.zeros(1, 1, *edges), masks),
             dynamo=True,
             verbose=False,
             input_names=["image", "masks"],

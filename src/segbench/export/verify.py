@@ -37,8 +37,8 @@ class Verdict:
 
 def probe(model: Model) -> Float32:
     """A small image [1, 1, Z, Y, X] of smooth noise, the same for everybody."""
-    edge = 4 * model.card.input.multiple
-    noise = np.random.default_rng(0).standard_normal((edge, edge, edge)).astype(np.float32)
+    edges = [4 * multiple for multiple in model.card.input.multiple]
+    noise = np.random.default_rng(0).standard_normal(edges).astype(np.float32)
     for axis in range(3):
         noise = (noise + np.roll(noise, 1, axis) + np.roll(noise, 2, axis)) / np.float32(3**0.5)
     return noise[None, None]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 NETWORKS = {
     "vnet-battery": "segbench.nets.vnet_battery:VNetBattery",
+    "unet2d-battery": "segbench.nets.unet2d_battery:UNet2dBattery",
     "vnet-sandia": "segbench.nets.vnet_sandia:VNetSandia",
     "vnet-milletari": "segbench.nets.vnet_milletari:VNetMilletari",
 }

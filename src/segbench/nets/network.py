@@ -13,13 +13,13 @@ class Network(nn.Module):
 
     Attributes:
         sites: Where channels are dropped, in the order of the masks' columns.
-        stride: Edges of the image must be multiples of this.
+        stride: Edges of the image along (Z, Y, X) must be multiples of these.
         border: What convolutions see past the edge: zeros, or the border replicated.
         fixed_tile: The answer depends on the tile's size, as with group norm.
     """
 
     sites: Sequence[Site] = ()
-    stride: int = 1
+    stride: tuple[int, int, int] = (1, 1, 1)
     border: Literal["zero", "replicate"] = "zero"
     fixed_tile: bool = False
 

@@ -10,9 +10,13 @@ Everything before the first site runs once for all samples, and so does the skip
 Upsampling and the convolution after it are one transposed convolution of kernel 4 (8 taps instead of 27). Residuals
 read the joined tensor, never the upsampled one. Borders are replicated, not zero: a slice repeated along z gives the
 same labels however often it is repeated, and a volume's face is not seen as a void.
+
+How far a convolution sees along each axis is one triple, `reach`: (1, 1, 1) here, (0, 1, 1) in `unet2d_battery`.
+Along an axis of reach r kernels are 1 + 2r long, pooling and upsampling go by 1 + r, and collapsed kernels are 1 + 3r.
 """
 
 import copy
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -21,22 +25,37 @@ from torch import Tensor, nn
 from segbench.masks import Site
 from segbench.nets.network import Network, drop
 
+Triple = tuple[int, int, int]
 
-def _pad(x: Tensor) -> Tensor:
-    """One voxel of replicated border on every side of (Z, Y, X)."""
-    return F.pad(x, (1, 1, 1, 1, 1, 1), mode="replicate")
+
+def _pad(features: Tensor, reach: Triple) -> Tensor:
+    """`reach` voxels of replicated border on both sides of (Z, Y, X)."""
+    z, y, x = reach
+    return F.pad(features, (x, x, y, y, z, z), mode="replicate")
+
+
+def _kernel(reach: Triple) -> Triple:
+    z, y, x = reach
+    return 1 + 2 * z, 1 + 2 * y, 1 + 2 * x
+
+
+def _factor(reach: Triple) -> Triple:
+    """What pooling divides (Z, Y, X) by and upsampling multiplies them with."""
+    z, y, x = reach
+    return 1 + z, 1 + y, 1 + x
 
 
 class _Conv(nn.Module):
-    """3³ convolution and batch norm; `folded` merges the norm into the weights."""
+    """Convolution and batch norm; `fold` merges the norm into the weights."""
 
-    def __init__(self, inputs: int, width: int) -> None:
+    def __init__(self, inputs: int, width: int, reach: Triple) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(inputs, width, 3, bias=False)
+        self.reach = reach
+        self.conv = nn.Conv3d(inputs, width, _kernel(reach), bias=False)
         self.norm: nn.Module = nn.BatchNorm3d(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.conv(_pad(x)))  # type: ignore[no-any-return]
+        return self.norm(self.conv(_pad(x, self.reach)))  # type: ignore[no-any-return]
 
     def fold(self) -> None:
         scale, shift = _scale_shift(self.norm)
@@ -46,25 +65,28 @@ class _Conv(nn.Module):
 
 
 class _Join(nn.Module):
-    """conv3(concat[upsampled x, skip]) and batch norm, as two convolutions whose sum it is."""
+    """conv(concat[upsampled x, skip]) and batch norm, as two convolutions whose sum it is."""
 
-    def __init__(self, inputs: int, width: int) -> None:
+    def __init__(self, inputs: int, width: int, reach: Triple) -> None:
         super().__init__()
-        self.up = nn.Conv3d(inputs, width, 3, bias=False)  # its weights; applied by `collapse`
-        self.skip = nn.Conv3d(width, width, 3, bias=False)
+        self.reach = reach
+        self.up = nn.Conv3d(inputs, width, _kernel(reach), bias=False)  # its weights; applied by `collapse`
+        self.skip = nn.Conv3d(width, width, _kernel(reach), bias=False)
         self.norm: nn.Module = nn.BatchNorm3d(width)
         self.collapsed: nn.ConvTranspose3d | None = None
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         weight = collapse(self.up.weight) if self.collapsed is None else self.collapsed.weight
-        # the replicated border of the upsampled tensor is the upsampled border; padding 3 crops it again
-        up = F.conv_transpose3d(_pad(x), weight, stride=2, padding=3)
-        return self.norm(up + self.skip(_pad(skip)))  # type: ignore[no-any-return]
+        # the replicated border of the upsampled tensor is the upsampled border; the padding crops it again
+        crop = [3 * r for r in self.reach]
+        up = F.conv_transpose3d(_pad(x, self.reach), weight, stride=_factor(self.reach), padding=crop)
+        return self.norm(up + self.skip(_pad(skip, self.reach)))  # type: ignore[no-any-return]
 
     def fold(self) -> None:
         scale, shift = _scale_shift(self.norm)
         weight = collapse(self.up.weight * scale[:, None, None, None, None])
-        self.collapsed = nn.ConvTranspose3d(weight.shape[0], weight.shape[1], 4, stride=2, padding=3, bias=False)
+        inputs, width, z, y, x = weight.shape
+        self.collapsed = nn.ConvTranspose3d(inputs, width, (z, y, x), bias=False)  # only its weight is used
         self.collapsed.weight = nn.Parameter(weight)
         del self.up
         self.skip.weight = nn.Parameter(self.skip.weight * scale[:, None, None, None, None])
@@ -84,19 +106,21 @@ def _scale_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
 def collapse(weight: Tensor) -> Tensor:
     """The transposed kernel [I, O, 4, 4, 4] that equals nearest upsampling by 2 followed by conv3 [O, I, 3, 3, 3].
 
-    Along one axis, out[2i] = w0 x[i-1] + (w1 + w2) x[i] and out[2i+1] = (w0 + w1) x[i] + w2 x[i+1].
+    Along one axis, out[2i] = w0 x[i-1] + (w1 + w2) x[i] and out[2i+1] = (w0 + w1) x[i] + w2 x[i+1]. An axis along
+    which the kernel is 1 long is not upsampled and stays as it is.
     """
-    fold = weight.new_tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
-    return torch.einsum("oizyx,az,by,cx->ioabc", weight, fold, fold, fold)
+    three = weight.new_tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
+    z, y, x = (three if length == 3 else weight.new_ones(1, 1) for length in weight.shape[2:])
+    return torch.einsum("oizyx,az,by,cx->ioabc", weight, z, y, x)
 
 
 class _Stage(nn.Module):
     """Two convolutions; the second is a residual of the first."""
 
-    def __init__(self, first: nn.Module, width: int) -> None:
+    def __init__(self, first: _Conv | _Join, width: int) -> None:
         super().__init__()
         self.first = first
-        self.second = _Conv(width, width)
+        self.second = _Conv(width, width, first.reach)
 
     def forward(self, *x: Tensor) -> Tensor:
         a = F.relu(self.first(*x))
@@ -109,18 +133,24 @@ class VNetBattery(Network):
     Args:
         widths: Channels of each level, the last being the bottom's.
         kept: Channels that a sample keeps at the bottom and at each up stage, from the bottom upwards.
+
+    Attributes:
+        reach: Neighbours on each side that a convolution sees along (Z, Y, X): 1 or 0.
     """
 
     border = "replicate"
+    reach: Triple = (1, 1, 1)
 
     def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128), kept: tuple[int, ...] = (64, 32, 16, 8)) -> None:
         super().__init__()
         if len(widths) < 2 or len(kept) != len(widths):
             raise TypeError(f"widths {widths} and kept {kept} need the same length, at least 2")
-        self.stride = 2 ** (len(widths) - 1)
-        self.down = nn.ModuleList(_Stage(_Conv(a, b), b) for a, b in zip((1, *widths[:-1]), widths, strict=True))
-        rising = widths[::-1]
-        self.up = nn.ModuleList(_Stage(_Join(a, b), b) for a, b in zip(rising[:-1], rising[1:], strict=True))
+        z, y, x = (factor ** (len(widths) - 1) for factor in _factor(self.reach))
+        self.stride = (z, y, x)
+        falling, rising = zip((1, *widths[:-1]), widths, strict=True), widths[::-1]
+        self.down = nn.ModuleList(_Stage(_Conv(a, b, self.reach), b) for a, b in falling)
+        joins = zip(rising[:-1], rising[1:], strict=True)
+        self.up = nn.ModuleList(_Stage(_Join(a, b, self.reach), b) for a, b in joins)
         self.head = nn.Conv3d(widths[0], 1, 1)
         names = ("bottom", *(f"up{level}" for level in range(len(widths) - 2, -1, -1)))
         self.sites = tuple(
@@ -135,14 +165,14 @@ class VNetBattery(Network):
         for level, stage in enumerate(self.down):
             if level:
                 skips.append(x)
-                x = F.max_pool3d(x, 2)
+                x = F.max_pool3d(x, _factor(self.reach))
             x = stage(x)
         x = drop(x, masks, self.sites, 0)
         for number, (stage, skip) in enumerate(zip(self.up, reversed(skips), strict=True), start=1):
             x = drop(stage(x, skip), masks, self.sites, number)
         return self.head(x)  # type: ignore[no-any-return]
 
-    def folded(self) -> "VNetBattery":
+    def folded(self) -> Self:
         """A copy for inference: batch norms and upsamplings folded into the convolutions."""
         copied = copy.deepcopy(self).eval()
         with torch.no_grad():

@@ -21,7 +21,7 @@ def _convs(inputs: int, width: int, count: int) -> nn.Sequential:
 class VNetMilletari(Network):
     """Two classes, softmax; 61,982,682 parameters. In the decoder the concatenated tensor is the residual."""
 
-    stride = 16
+    stride = (16, 16, 16)
 
     def __init__(self) -> None:
         super().__init__()

@@ -86,7 +86,7 @@ class VNetSandia(Network):
         dims: 3 for volumes (1,403,059 parameters) or 2 for its slice-wise twin (483,955).
     """
 
-    stride = 8
+    stride = (8, 8, 8)
     fixed_tile = True
 
     def __init__(self, dims: int = 3) -> None:
@@ -94,6 +94,7 @@ class VNetSandia(Network):
         if dims not in (2, 3):
             raise InputError(f"vnet-sandia: dims is 2 or 3, not {dims}")
         conv = (nn.Conv2d, nn.Conv3d)[dims - 2]
+        self.stride = (8 if dims == 3 else 1, 8, 8)
         self.pool = (F.max_pool2d, F.max_pool3d)[dims - 2]
         self.down = nn.ModuleList(
             _Pair(dims, inputs, width) for inputs, width in zip((1, *WIDTHS), WIDTHS, strict=False)

@@ -31,7 +31,8 @@ class Model(Strict):
     @property
     def hash(self) -> str:
         """Changes with the card, the weights or the graph, but not with what was measured of them."""
-        text = self.card.model_dump_json(exclude={"results"})  # the files are pinned in it
+        # the files are pinned in it; what a card leaves at its default changes nothing, so that cards can grow
+        text = self.card.model_dump_json(exclude={"results", "seeds"}, exclude_defaults=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

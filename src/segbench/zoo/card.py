@@ -1,14 +1,15 @@
 """What a card states: how a model is built, what its input must look like, where its weights come from."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from segbench.masks import Site
 from segbench.normalisation import Normalisation
 from segbench.recipe import Strict
 
 Triple = tuple[int, int, int]
+Positive = Annotated[int, Field(ge=1)]
 
 
 class NetworkCard(Strict):
@@ -26,7 +27,7 @@ class InputCard(Strict):
         normalisation: Fitted to each volume as a whole.
         core: Useful voxels of a tile (Z, Y, X).
         halo: Voxels read around them, cropped afterwards.
-        multiple: Edges of what is read are multiples of this.
+        multiple: Edges of what is read along (Z, Y, X) are multiples of these; one number means all three.
         border: What the network's convolutions see past the edge of what is read.
         fixed_tile: The prediction depends on the tile's size (group norm): short axes are padded up, not cut.
     """
@@ -34,9 +35,14 @@ class InputCard(Strict):
     normalisation: Normalisation
     core: Triple
     halo: Triple
-    multiple: int = Field(ge=1)
+    multiple: tuple[Positive, Positive, Positive]
     border: Literal["zero", "replicate"] = "zero"
     fixed_tile: bool = False
+
+    @field_validator("multiple", mode="before")
+    @classmethod
+    def _one_for_all(cls, value: object) -> object:
+        return (value, value, value) if isinstance(value, int) else value
 
 
 class FileCard(Strict):
@@ -62,7 +68,7 @@ class TrainingCard(Strict):
         domains: Domains of battery16 among it, at other seeds than the benchmark's.
         hours: Wall time on `device`.
         loss: Mean of the last hundred steps.
-        validation_accuracy: Of a few samples' mean on held-back simulated volumes.
+        validation_accuracy: Of a few samples' calibrated mean on the phantoms, volumes of another simulator.
         validation_miou: Likewise.
     """
 
@@ -80,6 +86,36 @@ class TrainingCard(Strict):
     loss: float
     validation_accuracy: float
     validation_miou: float
+
+
+class CalibrationCard(Strict):
+    """A sample's calibrated logit is scale * logit + shift (Platt scaling); every engine's logits go through it.
+
+    Attributes:
+        on: What it was fitted on; never on what is reported.
+        nll_before: Negative log-likelihood of the mean probability there, in nats, uncalibrated.
+        nll_after: Calibrated.
+    """
+
+    scale: float = Field(gt=0, allow_inf_nan=False)
+    shift: float = Field(allow_inf_nan=False)
+    on: str
+    nll_before: float
+    nll_after: float
+
+
+class SeedsCard(Strict):
+    """Sibling trainings of one recipe that differ in their seed; the best by validation mIoU is released.
+
+    Attributes:
+        seeds: Of all of them, the released one included.
+        validation_accuracy: In the order of `seeds`.
+        validation_miou: In the order of `seeds`.
+    """
+
+    seeds: tuple[int, ...] = Field(min_length=2)
+    validation_accuracy: tuple[float, ...]
+    validation_miou: tuple[float, ...]
 
 
 class ResultCard(Strict):
@@ -113,6 +149,8 @@ class Card(Strict):
         classes: Names in the order of their index.
         activation: What turns logits into probabilities; "sigmoid" gives that of class 1.
         threshold: Label 1 where the mean probability exceeds this (sigmoid only).
+        calibration: Of the logits; None leaves them as they are.
+        seeds: The released training among its siblings; no part of the model's hash.
         dropout: Sites in the order of the masks' columns.
         limits: What the model is known not to do.
         results: What evaluations measured; no part of the model's hash.
@@ -128,9 +166,11 @@ class Card(Strict):
     limits: tuple[str, ...] = ()
     network: NetworkCard
     input: InputCard
+    calibration: CalibrationCard | None = None
     dropout: tuple[Site, ...]
     files: FilesCard
     training: TrainingCard
+    seeds: SeedsCard | None = None
     results: tuple[ResultCard, ...] = ()
 
     @model_validator(mode="after")

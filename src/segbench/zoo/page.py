@@ -42,9 +42,9 @@ Masks are an input of the graph, made from (seed, sample); sample t is one netwo
 
 {trained.steps} steps in {trained.hours:.2f} h on {trained.device}, seed {trained.seed}, PyTorch {trained.torch}.
 Data: {trained.data}; {trained.labels} labels.
-On held-back simulated volumes it reached accuracy {trained.validation_accuracy:.4f} and
-mIoU {trained.validation_miou:.4f}. Those come from the simulator that it was trained on: they say that
-training worked, not that the model carries over.
+On phantoms, volumes of another simulator that it never learned from, it reached accuracy
+{trained.validation_accuracy:.4f} and mIoU {trained.validation_miou:.4f}.
+{_seeds(card)}{_calibration(card)}
 
 ## Results
 
@@ -54,6 +54,23 @@ training worked, not that the model carries over.
 
 {limits}
 """
+
+
+def _seeds(card: Card) -> str:
+    if card.seeds is None:
+        return ""
+    each = ", ".join(f"{s}: {v:.4f}" for s, v in zip(card.seeds.seeds, card.seeds.validation_miou, strict=True))
+    return f"Released as the best of its seeds by that mIoU (seed: mIoU; {each}).\n"
+
+
+def _calibration(card: Card) -> str:
+    fitted = card.calibration
+    if fitted is None:
+        return ""
+    return (
+        f"Its logits are calibrated on {fitted.on}: scale {fitted.scale:.3f}, shift {fitted.shift:+.3f};\n"
+        f"negative log-likelihood there {fitted.nll_before:.4f} before, {fitted.nll_after:.4f} after.\n"
+    )
 
 
 def _results(card: Card) -> str:
