@@ -43,9 +43,9 @@ def _main(
 def eval_(
     zoo: Annotated[str, typer.Option(help="A zoo model, or a folder that training wrote.")] = "vnet-battery",
     domain: Annotated[str, typer.Option(help="all, a name, a pattern, or several with commas.")] = "all",
-    data: Annotated[str, typer.Option(help="battery16, or a manifest FILE.toml.")] = "battery16",
+    data: Annotated[str, typer.Option(help="battery16, robustness, or a manifest FILE.toml.")] = "battery16",
     root: Root = None,
-    samples: Annotated[int, typer.Option(help="Monte-Carlo samples T.")] = 16,
+    samples: Annotated[int, typer.Option(help="Monte-Carlo samples T; 0: no dropout.")] = 16,
     seed: Annotated[int, typer.Option(help="Of the dropout masks: the same seed gives the same rows.")] = 0,
     engine: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or torch.")] = "auto",
     precision: Annotated[str, typer.Option(help="f32, or bf16 where the engine has it.")] = "f32",
@@ -61,11 +61,45 @@ def eval_(
       segbench eval --zoo vnet-battery --domain all
       segbench eval --zoo vnet-battery --domain 'Electrode_I*,Tesla' --samples 8 --out runs/eval
       segbench eval --zoo vnet-battery --data my-scans.toml --root /data/scans
+      segbench eval --zoo vnet-battery --samples 0
+      segbench eval --zoo vnet-battery --data robustness --size 64 --samples 4
     """
     from segbench.cli.evaluation import run_eval
     from segbench.evaluate.run import Request
 
     run_eval(Request(zoo, domain, data, root, samples, seed, engine, precision, threads, size, out), json)
+
+
+@app.command()
+def tables(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME...|all]", help="Which tables; none lists them.", show_default=False),
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the tables.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Compute the rows again and store them.")] = False,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder of the measured images; ../shared/real where it is there.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for Markdown, CSV and figures.")] = None,
+    json: Json = False,
+) -> None:
+    """Print the tables of evaluate/tables from stored rows, or compute their rows again.
+
+    Without --refresh nothing is computed, and nothing is written but to --out. With --refresh rows are stored in
+    evaluate/results and the tables in evaluate/tables of the checkout; a run whose model or images are not here
+    keeps its rows.
+
+    \b
+    Examples:
+      segbench tables --list
+      segbench tables carry-over
+      segbench tables claims robustness --out runs/tables
+      segbench tables all --refresh --root ../shared/real
+    """
+    from segbench.cli.tables import run_tables
+
+    run_tables(names or [], listed, refresh, root, out, json)
 
 
 @app.command()
@@ -75,6 +109,7 @@ def train(
         Path | None, typer.Option(help="Folder for checkpoint, curves and model; runs/NAME by default.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps of the recipe's schedule.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Another seed than the recipe's: a sibling model.")] = None,
 ) -> None:
     """Train a model from its recipe, or go on where an interrupted training stopped.
 
@@ -83,12 +118,13 @@ def train(
     \b
     Examples:
       segbench train train/vnet-battery.toml
+      segbench train train/vnet-battery.toml --seed 2 --out runs/vnet-battery-2
       segbench train train/vnet-battery.toml --steps 200 --out runs/short
       segbench eval --zoo runs/short --domain Tesla
     """
     from segbench.cli.training import run_train
 
-    run_train(recipe, out, steps)
+    run_train(recipe, out, steps, seed)
 
 
 @zoo_app.command("list")
@@ -145,17 +181,21 @@ def zoo_add(
     rows: Annotated[
         list[Path] | None, typer.Option(help="rows.json of an evaluation of it; its means go into the card.")
     ] = None,
+    sibling: Annotated[
+        list[Path] | None, typer.Option(help="Another seed's training of the same recipe; none may be better.")
+    ] = None,
     to: Annotated[Path, typer.Option(help="Zoo to add it to.")] = Path("model_zoo"),
 ) -> None:
     """Copy a trained model into the zoo, with what was measured of it in its card.
 
     \b
-    Example:
+    Examples:
       segbench zoo add runs/vnet-battery --rows runs/eval/rows.json
+      segbench zoo add runs/vnet-battery --sibling runs/vnet-battery-2 --sibling runs/vnet-battery-3
     """
     from segbench.cli.models import add_model
 
-    add_model(folder, rows or [], to)
+    add_model(folder, rows or [], sibling or [], to)
 
 
 @data_app.command("list")

@@ -1,5 +1,7 @@
 """`segbench eval`."""
 
+from collections.abc import Sequence
+
 from rich.table import Table as RichTable
 
 from segbench.cli.screen import NOTES, print_json, progress_bar, results
@@ -42,16 +44,41 @@ def run_eval(request: Request, json: bool) -> None:
 
 def show(table: Table) -> None:
     """One table on the terminal; printed values are dim."""
-    head, *body, mean = table.text()
-    rich = RichTable(title=table.title, title_justify="left", title_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
-    rich.add_column(head[0], no_wrap=True)
-    for name, column in zip(head[1:], table.columns, strict=True):
-        rich.add_column(name, justify="right", max_width=NARROW, style="dim italic" if column.printed else "")
-    for line in body:
+    *lines, mean = table.text()
+    styles = ["", *("dim italic" if column.printed else "" for column in table.columns)]
+    grid(table.title, lines, styles, [0, *([None] * len(table.columns))], table.notes, mean)
+
+
+def grid(
+    title: str,
+    lines: Sequence[Sequence[str]],
+    styles: Sequence[str],
+    words: Sequence[int | None],
+    notes: Sequence[str],
+    mean: Sequence[str] = (),
+) -> None:
+    """Headings and lines as a table, with its notes below.
+
+    Args:
+        title: Above it.
+        lines: The headings first.
+        styles: Of each column.
+        words: None for a column of numbers; else the width at which its words wrap, 0 for never.
+        notes: A line each.
+        mean: A last line that is set apart.
+    """
+    rich = RichTable(title=title, title_justify="left", title_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    for name, style, width in zip(lines[0], styles, words, strict=True):
+        if width is None:
+            rich.add_column(name, justify="right", max_width=NARROW, style=style)
+        else:
+            rich.add_column(name, no_wrap=width == 0, max_width=width or None, style=style)
+    for line in lines[1:]:
         rich.add_row(*line)
-    rich.add_section()
-    rich.add_row(*mean, style="bold")
+    if mean:
+        rich.add_section()
+        rich.add_row(*mean, style="bold")
     console = results()
     console.print(rich)
-    for note in table.notes:
+    for note in notes:
         console.print(f"  {note}", style="dim", soft_wrap=False)

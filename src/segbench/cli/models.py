@@ -31,11 +31,13 @@ def show_model(name: str, json: bool) -> None:
         results().print(page(card), markup=False, soft_wrap=True)
 
 
-def add_model(folder: Path, rows: list[Path], to: Path) -> None:
-    """Copies a model into a zoo with the means of its evaluations."""
+def add_model(folder: Path, rows: list[Path], siblings: list[Path], to: Path) -> None:
+    """Copies a model into a zoo with the means of its evaluations and its place among its siblings."""
     from segbench.evaluate.publish import publish
 
-    results().print(f"added as {publish(find(str(folder)), rows, to)}", soft_wrap=True)
+    results().print(
+        f"added as {publish(find(str(folder)), rows, [find(str(s)) for s in siblings], to)}", soft_wrap=True
+    )
 
 
 def verify_models(name: str | None) -> None:

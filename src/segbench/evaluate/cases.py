@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Protocol
 
 from segbench.data import battery16
 from segbench.data.domains import DOMAINS
@@ -12,7 +13,7 @@ from segbench.data.manifest_load import load_case
 from segbench.errors import InputError, UnknownNameError
 from segbench.volume import UInt8, Volume
 
-BATTERY16 = "battery16"
+BATTERY16, ROBUSTNESS = "battery16", "robustness"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,32 @@ class Labelled:
     truth: UInt8 | None
     human: UInt8
     hash: str
+
+
+class Source(Protocol):
+    """What can be evaluated on: named classes, and domains whose cases are loaded one domain at a time."""
+
+    @property
+    def name(self) -> str:
+        """Of the data set."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names in the order of their index."""
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Chosen ones."""
+
+    @property
+    def note(self) -> str:
+        """What the set is, in a sentence."""
+
+    def prepare(self, progress: battery16.Progress | None = None) -> None:
+        """Makes what has to be made."""
+
+    def cases(self, domain: str) -> Iterator[Labelled]:
+        """The cases of one domain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +120,7 @@ def open_data(data: str, domain: str = "all", root: Path | None = None, size: in
         return DataSet(data, battery16.CLASSES, choose(domain, list(DOMAINS)), note, size=size)
     path = Path(data)
     if path.suffix != ".toml":
-        raise UnknownNameError("data set", data, [BATTERY16, "a manifest FILE.toml"])
+        raise UnknownNameError("data set", data, [BATTERY16, ROBUSTNESS, "a manifest FILE.toml"])
     manifest = read_manifest(path)
     there = [d.name for d in manifest.domain if any(case.split == "test" for case in d.case)]
     if not there:

@@ -10,8 +10,8 @@ from segbench import __version__
 from segbench.engines import Engine
 from segbench.errors import InputError
 from segbench.evaluate import baselines
-from segbench.evaluate.cases import DataSet, Labelled
-from segbench.evaluate.scores import Scores, of_references, of_uncertainty, score
+from segbench.evaluate.cases import Labelled, Source
+from segbench.evaluate.scores import Scores, of_references, of_thresholds, of_uncertainty, score
 from segbench.hardware import cores, processor
 from segbench.predict import Prediction, predict
 from segbench.rows import Confusion, Row, git_hash, now, versions
@@ -28,7 +28,7 @@ OTSU, FOREST = "otsu", "forest"
 def evaluate(
     model: Model,
     engine: Engine,
-    data: DataSet,
+    data: Source,
     samples: int,
     seed: int,
     progress: Progress | None = None,
@@ -40,7 +40,7 @@ def evaluate(
         model: What to evaluate.
         engine: The same model, started.
         data: Labelled volumes.
-        samples: Monte-Carlo samples T.
+        samples: Monte-Carlo samples T; 0 for the deterministic twin.
         seed: Of masks and forest.
         progress: Called as tiles are done.
         keep: Called with every prediction, for pictures.
@@ -77,12 +77,12 @@ def _predict(
 
 
 def _model_row(
-    model: Model, engine: Engine, data: DataSet, case: Labelled, prediction: Prediction, seconds: float
+    model: Model, engine: Engine, data: Source, case: Labelled, prediction: Prediction, seconds: float
 ) -> Row:
     scores, truth, human = score(case, prediction.labels, prediction.probability, data.classes)
     return _row(
         case,
-        scores | of_uncertainty(prediction) | of_references(case),
+        scores | of_uncertainty(prediction) | of_references(case) | of_thresholds(case, prediction),
         (truth, human),
         kind="case",
         model=model.card.name,
@@ -110,7 +110,7 @@ def _reference(case: Labelled) -> UInt8:
     return case.human if case.truth is None else case.truth
 
 
-def _baseline_rows(data: DataSet, case: Labelled, other: Labelled | None, seed: int) -> Iterator[Row]:
+def _baseline_rows(data: Source, case: Labelled, other: Labelled | None, seed: int) -> Iterator[Row]:
     image = np.asarray(case.image.data[:])
     shown = _shown(case, image, other)
     start = time.perf_counter()
@@ -125,7 +125,7 @@ def _baseline_rows(data: DataSet, case: Labelled, other: Labelled | None, seed: 
 
 
 def _baseline(
-    data: DataSet,
+    data: Source,
     case: Labelled,
     name: str,
     scored: tuple[Scores, Confusion | None, Confusion],

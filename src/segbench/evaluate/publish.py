@@ -13,7 +13,7 @@ from segbench.io import check_output_folder, replacing, write_bytes
 from segbench.metrics.overlap import mean
 from segbench.rows import Row, read_rows
 from segbench.zoo import CARD, Model
-from segbench.zoo.card import ResultCard
+from segbench.zoo.card import ResultCard, SeedsCard
 from segbench.zoo.page import page
 
 README = "README.md"
@@ -56,10 +56,34 @@ def summary(model: Model, rows: Sequence[Row], source: Path) -> ResultCard:
     )
 
 
-def publish(model: Model, rows: Sequence[Path], zoo: Path) -> Path:
+def among(model: Model, siblings: Sequence[Model]) -> SeedsCard | None:
+    """The model among its siblings.
+
+    Raises:
+        InputError: One is no sibling, or is better by validation mIoU.
+    """
+    if not siblings:
+        return None
+    own = model.card.training
+    for sibling in siblings:
+        other = sibling.card.training
+        same = (other.recipe_sha256, other.steps, other.data) == (own.recipe_sha256, own.steps, own.data)
+        if not same or other.seed == own.seed:
+            raise InputError(f"{sibling.path}: no sibling of {model.path}: not the same recipe and steps, another seed")
+        if other.validation_miou > own.validation_miou:
+            raise InputError(f"{sibling.path} is better by validation mIoU than {model.path}: add that one")
+    everyone = [own, *(sibling.card.training for sibling in siblings)]
+    return SeedsCard(
+        seeds=tuple(t.seed for t in everyone),
+        validation_accuracy=tuple(t.validation_accuracy for t in everyone),
+        validation_miou=tuple(t.validation_miou for t in everyone),
+    )
+
+
+def publish(model: Model, rows: Sequence[Path], siblings: Sequence[Model], zoo: Path) -> Path:
     """Copies weights and graph, and writes card and page, into a folder of the model's name; the card last."""
     results = tuple(summary(model, read_rows(path), path) for path in rows)
-    card = model.card.model_copy(update={"results": results})
+    card = model.card.model_copy(update={"results": results, "seeds": among(model, siblings)})
     out = check_output_folder(zoo / card.name)
     for file in (card.files.weights, card.files.graph):
         with replacing(out / file.path) as temp:

@@ -7,9 +7,10 @@ from pathlib import Path
 from segbench.data.battery16 import Progress as MakingProgress
 from segbench.engines import start
 from segbench.evaluate import panels
-from segbench.evaluate.cases import BATTERY16, Labelled, open_data
+from segbench.evaluate.cases import BATTERY16, ROBUSTNESS, Labelled, Source, open_data
 from segbench.evaluate.eval import Progress, evaluate
 from segbench.evaluate.printed import sandia
+from segbench.evaluate.robustness import degraded
 from segbench.evaluate.table import Table, comma_separated, markdown, provenance, tables
 from segbench.io import check_output_folder, write_bytes
 from segbench.predict import Prediction, sample_masks
@@ -65,7 +66,11 @@ def run(
         EngineError: The engine is missing or refuses.
     """
     model = find(request.zoo)
-    data = open_data(request.data, request.domain, request.root, request.size)
+    data: Source
+    if request.data == ROBUSTNESS:
+        data = degraded(request.domain, request.size)
+    else:
+        data = open_data(request.data, request.domain, request.root, request.size)
     sample_masks(model.card, request.samples, request.seed)
     if request.out is not None:
         check_output_folder(request.out)
@@ -76,7 +81,8 @@ def run(
     kept: list[panels.Panel] = []
 
     def keep(case: Labelled, prediction: Prediction) -> None:
-        kept.append(panels.panel(case, prediction))
+        if request.data != ROBUSTNESS:  # some hundred volumes: they are shown as curves
+            kept.append(panels.panel(case, prediction))
 
     rows = tuple(evaluate(model, engine, data, request.samples, request.seed, progress, keep))
     trained_on = model.card.training.domains if request.data == BATTERY16 else ()

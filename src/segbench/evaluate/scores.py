@@ -12,6 +12,8 @@ from segbench.rows import Confusion
 from segbench.volume import Float32, UInt8
 
 Scores = dict[str, float]
+THRESHOLDS = tuple(round(0.05 * n, 2) for n in range(1, 20))
+"""Where `of_thresholds` counts: a threshold chosen on some volumes is tried on others without predicting again."""
 
 
 def agreement(
@@ -60,6 +62,28 @@ def of_references(case: Labelled) -> Scores:
     if case.truth is not None:
         scores["human_accuracy_truth"] = float(np.count_nonzero(case.human == case.truth) / case.truth.size)
     return scores
+
+
+def of_thresholds(case: Labelled, prediction: Prediction) -> Scores:
+    """Voxels that are class 1 by prediction and reference, and by prediction alone, at each of `THRESHOLDS`.
+
+    Counts and no ratios, so that they can be pooled over volumes; the reference is the truth where there is one.
+    """
+    against, reference = ("human", case.human) if case.truth is None else ("truth", case.truth)
+    # the number of thresholds that lie below the probability says at which of them the voxel is class 1
+    passed = np.searchsorted(np.array(THRESHOLDS, dtype=np.float32), prediction.probability.ravel(), side="left")
+    solid = reference.ravel() == 1
+    scores: Scores = {}
+    for name, chosen in (("tp", solid), ("fp", ~solid)):
+        counts = np.bincount(passed[chosen], minlength=len(THRESHOLDS) + 1)
+        above = counts[::-1].cumsum()[::-1][1:]
+        scores |= {count_key(name, at, against): float(n) for at, n in zip(THRESHOLDS, above, strict=True)}
+    return scores
+
+
+def count_key(name: str, threshold: float, against: str) -> str:
+    """Name of a count of `of_thresholds`, such as "tp_at_0.50_human"."""
+    return f"{name}_at_{threshold:.2f}_{against}"
 
 
 def of_uncertainty(prediction: Prediction) -> Scores:

@@ -174,8 +174,8 @@ def viability_gap(lines: Sequence[Values]) -> tuple[int, int, float]:
 
     The accuracy is that against the human label; the gap is model minus human (Sandia study, table 0.2).
     """
-    gaps = np.array([v["viability"] - v["viability_of_human"] for v in lines])
-    accuracies = np.array([v["accuracy_human"] for v in lines])
+    gaps = np.array([v.get("viability", math.nan) - v.get("viability_of_human", math.nan) for v in lines])
+    accuracies = np.array([v.get("accuracy_human", math.nan) for v in lines])
     there = np.isfinite(gaps) & np.isfinite(accuracies)
     return int((gaps[there] > 0).sum()), int(there.sum()), pearson(accuracies[there], gaps[there])
 
@@ -198,9 +198,14 @@ def provenance(rows: Sequence[Row], note: str) -> str:
     engine = f"{row.engine} {row.versions.get(row.engine, '')}".strip()
     threads = f"{row.threads} threads" if row.threads != 1 else "1 thread"
     return (
-        f"{row.data}: {note}. T = {row.samples}, seed {row.seed}, {engine} {row.precision} on {row.device}, {threads}; "
+        f"{row.data}: {note}. {drawn(row)}, {engine} {row.precision} on {row.device}, {threads}; "
         f"prediction took {seconds:.1f} s. segbench {row.segbench}, commit {(row.git or 'unknown')[:12]}."
     )
+
+
+def drawn(row: Row) -> str:
+    """How many samples a model's row is of, in words."""
+    return f"T = {row.samples}, seed {row.seed}" if row.samples else "T = 0 (no dropout, one pass)"
 
 
 def markdown(made: Sequence[Table], heading: str, foot: str) -> str:

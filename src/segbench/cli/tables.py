@@ -1,0 +1,81 @@
+"""`segbench tables`."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from segbench.cli.evaluation import grid
+from segbench.cli.screen import NOTES, print_json, progress_bar, results
+from segbench.errors import InputError
+from segbench.evaluate.definitions import TableDefinition, definition, home, table_names, wanted
+from segbench.evaluate.harness import Made, make, refresh, write
+
+WORDS = 34  # columns of words wrap at this width, so that a line of claims fits a terminal
+
+
+def run_tables(
+    names: Sequence[str], listed: bool, again: bool, root: Path | None, out: Path | None, json: bool
+) -> None:
+    """Lists tables, or prints them from stored rows; with `again` the rows are computed first."""
+    if listed or not names:
+        if names:
+            raise InputError("--list lists all tables: leave the names out")
+        return list_tables(json)
+    if root is not None and not again:
+        raise InputError("--root is where images lie that --refresh reads: add --refresh, or leave it out")
+    tables = wanted(names)
+    kept = _refresh(list(tables.values()), root) if again else []
+    made = [make(name, table) for name, table in tables.items()]
+    if json:
+        print_json([{key: value for key, value in asdict(one).items() if key != "figure"} for one in made])
+    for one in made:
+        if not json:
+            show(one)
+        for folder in ([home() / "tables"] if again else []) + ([out] if out else []):
+            for path in write(one, folder):
+                NOTES.print(f"written: {path}", soft_wrap=True, markup=False)
+    for line in kept:
+        NOTES.print(line, soft_wrap=True, markup=False, style="yellow")
+    return None
+
+
+def list_tables(json: bool) -> None:
+    """A line per table."""
+    found = {name: definition(name) for name in table_names()}
+    if json:
+        print_json([{"table": name} | table.model_dump(mode="json") for name, table in found.items()])
+        return
+    for name, table in found.items():
+        results().print(f"[bold]{name:12}[/bold] {table.title} ({len(table.run)} runs)", soft_wrap=True)
+
+
+def show(made: Made) -> None:
+    """A table's sheets on the terminal, then what is missing."""
+    for sheet in made.sheets:
+        styles = ["dim italic" if column.printed else "" for column in sheet.columns]
+        words = [WORDS if column.words else None for column in sheet.columns]
+        grid(sheet.title, sheet.text(), styles, words, sheet.notes)
+    for line in made.sources if made.sheets else ():
+        results().print(f"  {line}", style="dim", soft_wrap=True, markup=False)
+    if not made.sheets:
+        NOTES.print(f"{made.name}: no rows are stored to make it of", soft_wrap=True, markup=False)
+    for line in made.missing:
+        NOTES.print(line, style="yellow", soft_wrap=True, markup=False)
+
+
+def _refresh(tables: Sequence[TableDefinition], root: Path | None) -> list[str]:
+    with progress_bar() as bars:
+        whole = bars.add_task("runs", total=None, visible=False)
+        making = bars.add_task("making volumes", total=None, visible=False)
+        within = bars.add_task("evaluating", total=1.0, visible=False)
+
+        def started(done: int, total: int, name: str) -> None:
+            bars.update(whole, completed=done, total=total, visible=True, description=name)
+
+        def made(done: int, total: int, name: str) -> None:
+            bars.update(making, completed=done, total=total, visible=done < total, description=f"making {name}")
+
+        def stepped(what: str, share: float) -> None:
+            bars.update(within, completed=share, visible=True, description=what)
+
+        return refresh(tables, root, started, made, stepped)
