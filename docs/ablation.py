@@ -55,6 +55,7 @@ WITHOUT = {
 ARMS = {
     "everything": FULL,
     "nothing": {"wide": (), "scales": (1.0, 1.0), "scaled": 0.0, "convention": 0.0, "flat": 0.0, "grain": 0.0},
+    "no wide families": FULL | {"wide": ()},
     **{f"no {family}": FULL | {"wide": tuple(f for f in FULL["wide"] if f != family)} for family in FULL["wide"]},
     **{f"no {part}": FULL | change for part, change in WITHOUT.items()},
 }
