@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
 import torch
 
 from segbench import nets
@@ -13,7 +14,9 @@ from segbench.recipe import read_toml
 from segbench.train.checkpoint import State
 from segbench.train.recipe import Recipe
 from segbench.train.release import release
-from segbench.zoo import Model, find
+from segbench.zoo import CARD, Model, find
+from segbench.zoo.card import CalibrationCard
+from segbench.zoo.page import page
 
 HERE = Path(__file__).parent
 TINY = HERE / "data" / "tiny.toml"
@@ -50,7 +53,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Model:
     image = blobs((16, 16, 16))
     label = (image > 0).astype(np.uint8)
     state = State(step=1, seconds=1.0, history=[{"step": 1, "loss": 0.5, "learning_rate": 1e-3}])
-    release(untrained(), recipe, TINY, state, [Sample("test", image, label)], out)
+    card = release(untrained(), recipe, TINY, state, [Sample("test", image, label)], out)
+    # what an untrained network is calibrated to is as good as constant
+    calibration = CalibrationCard(scale=1.25, shift=-0.3, on="nothing", nll_before=0.7, nll_after=0.7)
+    card = card.model_copy(update={"calibration": calibration})
+    (out / CARD).write_text(tomli_w.dumps(card.model_dump(mode="json", exclude_none=True)))
+    (out / "README.md").write_text(page(card))
     return find(str(out))
 
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from segbench.data.domains import DOMAINS
-from segbench.data.randomisation import random_domain
 from segbench.data.fields import smooth_noise
 from segbench.data.geometry import Geometry, build
 from segbench.data.packing import FAR, pack
+from segbench.data.randomisation import random_domain
 from segbench.errors import InputError
 
 SIZE = 48

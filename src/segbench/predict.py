@@ -15,7 +15,8 @@ from segbench.errors import InputError
 from segbench.io import check_image, open_volume
 from segbench.masks import SAMPLES, masks, ones
 from segbench.metrics.uncertainty import binary
-from segbench.normalisation import Scaling, fit
+from segbench.normalisation import Normalised, Scaling, fit
+from segbench.polarity import polarity
 from segbench.tiling import Grid, Tile, read
 from segbench.volume import Float32, UInt8, Volume
 from segbench.zoo.card import Card
@@ -35,7 +36,9 @@ class Prediction:
         mutual: Mutual information in nats, float32 (Z, Y, X).
         spread: Percentile 70 - percentile 30 of the samples, float32 (Z, Y, X).
         seed: Of the masks.
-        samples: How many there were; 1 for a model without dropout.
+        samples: How many there were; 0 for the deterministic twin, 1 for a model without dropout.
+        warnings: What speaks against trusting it, a sentence each.
+        inverted: Whether it is of the image's negative.
     """
 
     labels: UInt8
@@ -45,6 +48,8 @@ class Prediction:
     spread: Float32
     seed: int
     samples: int
+    warnings: tuple[str, ...] = ()
+    inverted: bool = False
 
 
 def predict(
@@ -54,6 +59,8 @@ def predict(
     samples: int = 16,
     seed: int = 0,
     progress: Progress | None = None,
+    *,
+    invert: bool = False,
 ) -> Prediction:
     """Segments a volume.
 
@@ -61,9 +68,10 @@ def predict(
         volume: Grey values (Z, Y, X); a single slice is a volume of depth 1, replicated along Z.
         card: Of the model that `engine` runs.
         engine: A started engine.
-        samples: Monte-Carlo samples T; 1 and more.
+        samples: Monte-Carlo samples T; 0 for the deterministic twin, in which nothing is dropped.
         seed: Of their masks.
         progress: Called with (tiles done, tiles).
+        invert: Its material is dark: the normalised image is negated.
 
     Raises:
         InputError: Samples out of range, or an image that is constant or not finite.
@@ -72,20 +80,23 @@ def predict(
         raise InputError(f"model {card.name!r}: only two-class models are predicted so far")
     drawn = sample_masks(card, samples, seed)
     check_image(volume)
-    scaling = fit(card.input.normalisation, volume)
+    scaling = fit(card.input.normalisation, volume, invert=invert)
+    warning = None if invert else polarity(volume).warning(volume.source)
     labels = np.empty(volume.shape, dtype=np.uint8)
     probability, entropy, mutual, spread = (np.empty(volume.shape, dtype=np.float32) for _ in range(4))
     grid = tiles(card, volume.shape)
     for done, tile in enumerate(grid, start=1):
         image = scaled(volume, tile, scaling)
         logits = run(engine, image, drawn)[(slice(None), 0, *tile.inner)]
-        said = binary(sigmoid(logits))
+        said = binary(sigmoid(calibrated(logits, card)))
         probability[tile.core] = said.mean
         labels[tile.core] = said.mean > card.threshold
         entropy[tile.core], mutual[tile.core], spread[tile.core] = said.entropy, said.mutual, said.spread
         if progress is not None:
             progress(done, len(grid))
-    return Prediction(labels, probability, entropy, mutual, spread, seed, len(drawn))
+    drawn_samples = samples if card.dropout else 1
+    said_of_it = () if warning is None else (warning,)
+    return Prediction(labels, probability, entropy, mutual, spread, seed, drawn_samples, said_of_it, invert)
 
 
 @dataclass(frozen=True)
@@ -101,20 +112,22 @@ class Predictor:
         samples: int = 16,
         seed: int = 0,
         progress: Progress | None = None,
+        *,
+        invert: bool = False,
     ) -> Prediction:
         """Segments a volume, an array (Z, Y, X) or (Y, X), or what lies at a path; see `predict`."""
         if isinstance(image, str | Path):
             image = open_volume(image)
         elif not isinstance(image, Volume):
             image = Volume(image[None] if image.ndim == 2 else image)
-        return predict(image, self.card, self.engine, samples, seed, progress)
+        return predict(image, self.card, self.engine, samples, seed, progress, invert=invert)
 
 
 def sample_masks(card: Card, samples: int, seed: int) -> Float32:
-    """Masks [T, channels] of samples 0 to T - 1; a model without dropout is its own only sample."""
-    if not 1 <= samples <= SAMPLES:
-        raise InputError(f"samples is {samples}; it must be at least 1 and at most {SAMPLES}")
-    if not card.dropout:
+    """Masks [T, channels] of samples 0 to T - 1; T = 0 and a model without dropout have one pass of all ones."""
+    if not 0 <= samples <= SAMPLES:
+        raise InputError(f"samples is {samples}; it must be at least 0 (no dropout) and at most {SAMPLES}")
+    if not card.dropout or samples == 0:
         return ones(card.dropout)
     return masks(card.dropout, seed, range(samples))
 
@@ -130,7 +143,7 @@ def tiles(card: Card, shape: tuple[int, int, int]) -> Grid:
 
 def scaled(volume: Volume, tile: Tile, scaling: Scaling) -> Float32:
     """The normalised image [1, 1, Z, Y, X] that a tile reads."""
-    return scaling(read(volume.data, tile))[None, None]
+    return read(Normalised(volume.data, scaling), tile)[None, None]
 
 
 def run(engine: Engine, image: Float32, drawn: Float32) -> Float32:
@@ -142,6 +155,13 @@ def run(engine: Engine, image: Float32, drawn: Float32) -> Float32:
         logits = engine.run(image, np.concatenate([chunk, filler]))
         parts.append(logits[: len(chunk)])
     return np.concatenate(parts)
+
+
+def calibrated(logits: Float32, card: Card) -> Float32:
+    """Logits as the card calibrates them."""
+    if card.calibration is None:
+        return logits
+    return logits * np.float32(card.calibration.scale) + np.float32(card.calibration.shift)
 
 
 def sigmoid(logits: Float32) -> Float32:

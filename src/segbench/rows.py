@@ -72,6 +72,8 @@ class Row(Strict):
         threads: Threads it was allowed; None where it did not matter.
         samples: T; 0 for something deterministic.
         seed: Seed of the masks or of the baseline; None where nothing is random.
+        inverted: Whether the negative of the image was segmented.
+        warnings: What spoke against trusting the prediction.
         metrics: Scores by name; NaN where undefined.
         confusion_truth: Against the truth; None where there is none.
         confusion_human: Against the human label; None where there is none.
@@ -97,6 +99,8 @@ class Row(Strict):
     threads: int | None
     samples: int = Field(ge=0)
     seed: int | None
+    inverted: bool = False
+    warnings: tuple[str, ...] = ()
     metrics: dict[str, Metric]
     confusion_truth: Confusion | None
     confusion_human: Confusion | None

@@ -51,6 +51,7 @@ def eval_(
     precision: Annotated[str, typer.Option(help="f32, or bf16 where the engine has it.")] = "f32",
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; all by default.")] = None,
     size: Size = 96,
+    invert: Annotated[bool, typer.Option("--invert", help="Material is dark: segment the negative.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for rows.json, table.md, table.csv and panels.")] = None,
     json: Json = False,
 ) -> None:
@@ -67,7 +68,8 @@ def eval_(
     from segbench.cli.evaluation import run_eval
     from segbench.evaluate.run import Request
 
-    run_eval(Request(zoo, domain, data, root, samples, seed, engine, precision, threads, size, out), json)
+    request = Request(zoo, domain, data, root, samples, seed, engine, precision, threads, size, out, invert)
+    run_eval(request, json)
 
 
 @app.command()

@@ -33,6 +33,8 @@ def evaluate(
     seed: int,
     progress: Progress | None = None,
     keep: Keep | None = None,
+    *,
+    invert: bool = False,
 ) -> Iterator[Row]:
     """Rows of every case: the model, Otsu's threshold, and a forest that saw one labelled slice.
 
@@ -44,6 +46,7 @@ def evaluate(
         seed: Of masks and forest.
         progress: Called as tiles are done.
         keep: Called with every prediction, for pictures.
+        invert: The images' negatives are segmented, by the baselines too.
     """
     if len(data.classes) != len(model.card.classes):
         raise InputError(
@@ -53,18 +56,18 @@ def evaluate(
     for domain in data.domains:
         cases = list(data.cases(domain))
         for number, case in enumerate(cases):
-            prediction, seconds = _predict(model, engine, case, samples, seed, progress)
+            prediction, seconds = _predict(model, engine, case, samples, seed, progress, invert)
             if keep is not None:
                 keep(case, prediction)
             yield _model_row(model, engine, data, case, prediction, seconds)
             if progress is not None:
                 progress(f"{case.domain}: baselines", 1.0)
             other = cases[number - 1] if len(cases) > 1 else None
-            yield from _baseline_rows(data, case, other, seed)
+            yield from _baseline_rows(data, case, other, seed, invert)
 
 
 def _predict(
-    model: Model, engine: Engine, case: Labelled, samples: int, seed: int, progress: Progress | None
+    model: Model, engine: Engine, case: Labelled, samples: int, seed: int, progress: Progress | None, invert: bool
 ) -> tuple[Prediction, float]:
     def tile(done: int, total: int) -> None:
         if progress is not None:
@@ -72,7 +75,7 @@ def _predict(
 
     tile(0, 1)
     start = time.perf_counter()
-    prediction = predict(case.image, model.card, engine, samples, seed, tile)
+    prediction = predict(case.image, model.card, engine, samples, seed, tile, invert=invert)
     return prediction, time.perf_counter() - start
 
 
@@ -92,27 +95,34 @@ def _model_row(
         precision=engine.precision,
         threads=engine.threads,
         samples=prediction.samples,
+        inverted=prediction.inverted,
+        warnings=prediction.warnings,
         seed=prediction.seed,
         wall_s=seconds,
         timed=PREDICTED,
     )
 
 
-def _shown(case: Labelled, image: Grey, other: Labelled | None) -> baselines.LabelledSlice | None:
+def _grey(case: Labelled, invert: bool) -> Grey:
+    image = np.asarray(case.image.data[:])
+    return -image.astype(np.float32) if invert else image
+
+
+def _shown(case: Labelled, image: Grey, other: Labelled | None, invert: bool) -> baselines.LabelledSlice | None:
     """What a forest may see: the middle slice of this volume, or, for a single slice, another one of its domain."""
     if len(image) > 1:
         return baselines.middle_slice(image, _reference(case))
     # the only labelled slice of its domain leaves nothing to train on that is not tested on
-    return baselines.middle_slice(np.asarray(other.image.data[:]), _reference(other)) if other else None
+    return baselines.middle_slice(_grey(other, invert), _reference(other)) if other else None
 
 
 def _reference(case: Labelled) -> UInt8:
     return case.human if case.truth is None else case.truth
 
 
-def _baseline_rows(data: Source, case: Labelled, other: Labelled | None, seed: int) -> Iterator[Row]:
-    image = np.asarray(case.image.data[:])
-    shown = _shown(case, image, other)
+def _baseline_rows(data: Source, case: Labelled, other: Labelled | None, seed: int, invert: bool) -> Iterator[Row]:
+    image = _grey(case, invert)
+    shown = _shown(case, image, other, invert)
     start = time.perf_counter()
     labels = baselines.otsu(image)
     yield _baseline(data, case, OTSU, score(case, labels, None, data.classes), None, time.perf_counter() - start)

@@ -35,6 +35,7 @@ class Request:
     threads: int | None = None
     size: int = 96
     out: Path | None = None
+    invert: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def run(
         if request.data != ROBUSTNESS:  # some hundred volumes: they are shown as curves
             kept.append(panels.panel(case, prediction))
 
-    rows = tuple(evaluate(model, engine, data, request.samples, request.seed, progress, keep))
+    rows = tuple(evaluate(model, engine, data, request.samples, request.seed, progress, keep, invert=request.invert))
     trained_on = model.card.training.domains if request.data == BATTERY16 else ()
     printed = sandia() if request.data == BATTERY16 else None
     made = tuple(tables(rows, data.classes, printed, trained_on))
