@@ -14,7 +14,7 @@ import torch
 from conftest import TINY, untrained
 from safetensors.torch import load_file
 
-from segbench import zoo
+from segbench import nets, zoo
 from segbench.data import pool
 from segbench.data.augmentation import Augmentation, augment, crop
 from segbench.data.phantom import phantom
@@ -25,7 +25,7 @@ from segbench.nets import weights
 from segbench.recipe import read_toml
 from segbench.train import calibration, loop
 from segbench.train.losses import balanced_weights, loss, soft_jaccard
-from segbench.train.recipe import LossRecipe, OptimiserRecipe, Recipe
+from segbench.train.recipe import LossRecipe, NetworkRecipe, OptimiserRecipe, Recipe
 
 RUN = """
 import sys
@@ -312,3 +312,42 @@ def test_find_refuses_changed_files_and_escapes(tiny, tmp_path):
         zoo.find(str(copy))
     with pytest.raises(UnknownNameError, match="vnet"):
         zoo.find("vnet-batery")
+
+
+def test_a_shortened_run_of_the_default_recipe_learns_what_its_phantoms_ask(tmp_path, monkeypatch):
+    """The recipe itself with fewer and smaller volumes, a thinner network and a hundredth of the work."""
+    monkeypatch.setenv("SEGBENCH_CACHE", str(tmp_path))
+    whole = read_toml(TINY.parents[2] / "train" / "vnet-battery.toml", Recipe)
+    data = whole.data.model_copy(update={"volumes_per_domain": 2, "randomised": 6, "size": 48, "validation": 6})
+    recipe = whole.model_copy(
+        update={
+            "data": data,
+            "steps": 60,
+            "crop": (32, 32, 32),
+            "network": NetworkRecipe(kind="vnet-battery", options={"widths": [8, 16, 32], "kept": [16, 8, 4]}),
+            "optimiser": whole.optimiser.model_copy(update={"warmup_steps": 5, "learning_rate": 1e-2}),
+        }
+    )
+    volumes = loop.training_data(recipe, tmp_path)
+    network, state = loop.fit(recipe, volumes, tmp_path)
+    fitted = calibration.calibrate(network, volumes[1], recipe, "phantoms")
+    share = np.mean([sample.label.mean() for sample in volumes[1]])
+    reached = loop.validate(network, volumes[1], recipe, fitted)["validation_accuracy"]
+    assert state.step == 60
+    assert fitted.nll_after <= fitted.nll_before
+    assert reached > max(share, 1 - share) + 0.1
+
+
+def test_the_released_weights_reach_the_card_s_validation_figure_and_it_lies_in_the_spread_of_seeds():
+    model = zoo.find("vnet-battery")
+    card = model.card
+    recipe = read_toml(TINY.parents[2] / "train" / "vnet-battery.toml", Recipe)
+    network = nets.build(card.network.kind, **card.network.options)
+    weights.load(network, model.weights)
+    phantoms = pool.phantoms(recipe.data.validation, recipe.normalisation)
+    again = loop.validate(network, phantoms, recipe, card.calibration)
+    # bf16 on another processor, or in float32, rounds otherwise
+    assert again["validation_accuracy"] == pytest.approx(card.training.validation_accuracy, abs=1e-3)
+    assert len(card.seeds.seeds) >= 3
+    assert card.training.validation_miou == max(card.seeds.validation_miou)
+    assert max(card.seeds.validation_miou) - min(card.seeds.validation_miou) < 0.02

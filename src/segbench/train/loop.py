@@ -23,6 +23,7 @@ from segbench.nets.network import Network
 from segbench.train.checkpoint import Record, State, restore, save
 from segbench.train.losses import loss
 from segbench.train.recipe import OptimiserRecipe, Recipe
+from segbench.zoo.card import CalibrationCard
 
 Report = Callable[[Record], None]
 VALIDATION_SAMPLES = 4
@@ -80,10 +81,11 @@ def validation_logits(
 
 
 def validate(
-    network: Network, samples: Sequence[Sample], recipe: Recipe, scale: float = 1.0, shift: float = 0.0
+    network: Network, samples: Sequence[Sample], recipe: Recipe, calibration: CalibrationCard | None = None
 ) -> Record:
     """Scores of the mean of a few samples on the validation volumes, pooled."""
     counts = np.zeros((2, 2), dtype=np.int64)
+    scale, shift = (calibration.scale, calibration.shift) if calibration else (1.0, 0.0)
     for sample, logits in validation_logits(network, samples, recipe):
         probability = torch.sigmoid(torch.from_numpy(logits) * scale + shift).mean(dim=0).numpy()
         counts += confusion(sample.label, (probability > 0.5).astype(np.uint8), 2)

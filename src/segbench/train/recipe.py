@@ -102,6 +102,7 @@ class Recipe(Strict):
         batch: Boxes a step.
         crop: Voxels of a box along (Z, Y, X); one number for a cube.
         precision: Of the forward pass.
+        calibrate: Fit a scale and a shift of the logits on the validation volumes; published models have none.
         validate_every: Steps between validations.
         checkpoint_every: Steps between checkpoints.
     """
@@ -116,6 +117,7 @@ class Recipe(Strict):
     batch: int = Field(default=2, ge=1)
     crop: Annotated[Triple, BeforeValidator(_cube)] = (64, 64, 64)
     precision: Literal["f32", "bf16"] = "f32"
+    calibrate: bool = True
     validate_every: int = Field(default=500, ge=1)
     checkpoint_every: int = Field(default=250, ge=1)
     classes: tuple[str, ...] = ("void", "active")

@@ -31,8 +31,9 @@ def release(
 ) -> Card:
     """Writes weights, graph, card and README of a trained network into `out`; the card last, as it pins the rest."""
     weights.round_weights(network)
-    calibration = calibrate(network, held_back, recipe, f"{len(held_back)} phantoms {PHANTOM_VERSION}")
-    scores = validate(network, held_back, recipe, calibration.scale, calibration.shift)
+    on = f"{len(held_back)} phantoms (version {PHANTOM_VERSION})"
+    calibration = calibrate(network, held_back, recipe, on) if recipe.calibrate else None
+    scores = validate(network, held_back, recipe, calibration)
     network.eval()
     weights.save(network, out / WEIGHTS)
     graph.export(network, out / GRAPH)
