@@ -22,7 +22,9 @@ from segbench.evaluate.printed import sandia
 from segbench.evaluate.run import Request, run
 from segbench.evaluate.table import comma_separated, markdown, tables, viability_gap
 from segbench.metrics.overlap import accuracy
+from segbench.predict import predict
 from segbench.rows import comparable, read_rows
+from segbench.volume import Volume
 
 SIZE = 40
 PICKED = "Tesla,Litarion,Electrode_III_3"
@@ -259,7 +261,7 @@ def test_a_model_goes_into_a_zoo_with_what_was_measured_of_it(tiny, request_, re
     from segbench.zoo import find
     from segbench.zoo.page import page
 
-    out = publish(tiny, [request_.out / "rows.json"], tmp_path)
+    out = publish(tiny, [request_.out / "rows.json"], [], tmp_path)
     added = find(str(out))
     assert sorted(path.name for path in out.iterdir()) == [
         "README.md",
@@ -276,5 +278,44 @@ def test_a_model_goes_into_a_zoo_with_what_was_measured_of_it(tiny, request_, re
     assert "| accuracy truth |" in page(added.card)
     other = tiny.model_copy(update={"card": tiny.card.model_copy(update={"version": "9"})})
     with pytest.raises(InputError, match="not an evaluation of"):
-        publish(other, [request_.out / "rows.json"], tmp_path / "other")
+        publish(other, [request_.out / "rows.json"], [], tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def sibling(tiny, **training):
+    training = tiny.card.training.model_copy(update=training)
+    return tiny.model_copy(update={"card": tiny.card.model_copy(update={"training": training})})
+
+
+def test_the_best_of_its_seeds_is_released_and_their_spread_stands_in_the_card(tiny, tmp_path):
+    from segbench.evaluate.publish import publish
+    from segbench.zoo import find
+    from segbench.zoo.page import page
+
+    own = tiny.card.training
+    worse = sibling(tiny, seed=8, validation_miou=own.validation_miou - 0.01)
+    added = find(str(publish(tiny, [], [worse], tmp_path)))
+    assert added.card.seeds.seeds == (own.seed, 8)
+    assert added.card.seeds.validation_miou == (own.validation_miou, own.validation_miou - 0.01)
+    assert added.hash == tiny.hash
+    assert "best of its seeds" in page(added.card)
+    better = sibling(tiny, seed=9, validation_miou=own.validation_miou + 0.01)
+    for other, message in (
+        (better, "is better"),
+        (sibling(tiny, seed=own.seed), "no sibling"),
+        (sibling(tiny, seed=8, steps=own.steps + 1), "no sibling"),
+    ):
+        with pytest.raises(InputError, match=message):
+            publish(tiny, [], [other], tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_warning_about_an_inverted_scan_stands_in_its_row_and_inverting_it_does_not_change_the_labels(tiny):
+    case = battery16.load(["Tesla"], 64)[0]
+    straight = predict(Volume(case.image), tiny.card, start(tiny, "onnxruntime"), samples=2)
+    negative = predict(Volume(-case.image), tiny.card, start(tiny, "onnxruntime"), samples=2)
+    turned = predict(Volume(-case.image), tiny.card, start(tiny, "onnxruntime"), samples=2, invert=True)
+    assert straight.warnings == turned.warnings == ()
+    assert (straight.inverted, turned.inverted) == (False, True)
+    assert "inverted" in negative.warnings[0]
+    assert np.mean(straight.labels != turned.labels) < 1e-4

@@ -342,6 +342,7 @@ def test_the_released_weights_reach_the_card_s_validation_figure_and_it_lies_in_
     model = zoo.find("vnet-battery")
     card = model.card
     recipe = read_toml(TINY.parents[2] / "train" / "vnet-battery.toml", Recipe)
+    recipe = recipe.model_copy(update={"seed": card.training.seed})
     network = nets.build(card.network.kind, **card.network.options)
     weights.load(network, model.weights)
     phantoms = pool.phantoms(recipe.data.validation, recipe.normalisation)

@@ -12,6 +12,8 @@ def page(card: Card) -> str:
     )
     clip = card.input.normalisation.clip_percentiles
     clipping = f"values clipped to percentiles {clip[0]} and {clip[1]}, then " if clip else ""
+    if card.input.normalisation.exterior:
+        clipping = f"a constant exterior left out; {clipping}"
     trained = card.training
     limits = "\n".join(f"- {limit}" for limit in card.limits) or "- none stated"
     return f"""# {card.name} {card.version}
