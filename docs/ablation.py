@@ -1,7 +1,7 @@
 """What each part of the domain randomisation buys: small networks, three seeds an arm, one part left out at a time.
 
     python docs/ablation.py runs/ablation --real ../shared/real      # makes rows.json; started again, it goes on
-    python docs/ablation.py runs/ablation --page docs/carry-over.md  # its table and figure; docs/ablation.json is a copy
+    python docs/ablation.py runs/ablation --page docs/carry-over.md  # its table and figure
 
 Every run trains one thread. Scored without any choice: the phantoms (validation), battery16 at 64^3, and, where the
 folder is there, real phase maps through the phantoms' image chain and the real labelled slices (reported only).
