@@ -7,7 +7,7 @@ from conftest import blobs
 
 from segbench.engines import ENGINES, available, start
 from segbench.errors import EngineError, InputError, UnknownNameError
-from segbench.masks import masks
+from segbench.masks import SAMPLES, masks
 from segbench.metrics.uncertainty import binary
 from segbench.normalisation import Normalisation, fit
 from segbench.predict import SAMPLES_AT_ONCE, predict, sigmoid, tiles
@@ -124,7 +124,7 @@ def test_constant_images_are_refused(tiny, engine, value):
         predict(Volume(np.full((8, 8, 8), value, np.uint16)), tiny.card, engine)
 
 
-@pytest.mark.parametrize("samples", [-1, 10**6])
+@pytest.mark.parametrize("samples", [-1, SAMPLES + 1])
 def test_no_samples_are_refused(tiny, engine, samples):
     with pytest.raises(InputError, match="samples"):
         predict(Volume(blobs((8, 8, 8))), tiny.card, engine, samples=samples)
