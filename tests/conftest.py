@@ -1,6 +1,7 @@
 """Shared fixtures: a tiny model that was released like any other, and the measured images beside the project."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import tomli_w
 import torch
 
-from segbench import nets
+from segbench import cli, nets
 from segbench.data.pool import Sample
 from segbench.recipe import read_toml
 from segbench.train.checkpoint import State
@@ -69,3 +70,20 @@ def real() -> Path:
     if not folder.is_dir():
         pytest.skip(f"SKIPPED LOUDLY: no measured images at {folder}; set SEGBENCH_REAL")
     return folder
+
+
+@pytest.fixture
+def segbench(monkeypatch, capsys):
+    """Runs the command in this process: (exit code, standard output, standard error)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["segbench", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code or 0
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run

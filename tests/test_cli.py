@@ -4,7 +4,6 @@ import errno
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,25 +11,7 @@ import pytest
 import tifffile
 from test_evaluate import manifest
 
-from segbench import cli
 from segbench.io import atomic
-
-
-@pytest.fixture
-def segbench(monkeypatch, capsys):
-    """Runs the command in this process: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["segbench", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 def refused(result, pattern):

@@ -3,14 +3,12 @@
 import json
 import math
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from test_evaluate import manifest
 
-from segbench import cli
 from segbench.data.domains import DOMAINS
 from segbench.evaluate import definitions
 from segbench.evaluate.carry_over import best, carried, carry_over, pooled_f1, scores, spread
@@ -334,23 +332,6 @@ def checkout(tiny, tmp_path, monkeypatch):
         (home / "tables" / f"{name}.toml").write_text(f'title = "About {name}"\nshows = "{shows}"\n{runs}')
     monkeypatch.setattr(definitions, "folder", lambda _: home)
     return home
-
-
-@pytest.fixture
-def segbench(monkeypatch, capsys):
-    """Runs the command in this process: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["segbench", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 def tree(folder: Path) -> dict:
