@@ -17,7 +17,7 @@ from segbench.export.graph import RANDOM, check, export
 from segbench.export.verify import _liveness, verify
 from segbench.masks import masks, ones
 from segbench.nets import weights
-from segbench.predict import run, tiles
+from segbench.predict import tiles
 from segbench.tiling import read
 from segbench.zoo import Model
 
@@ -29,10 +29,10 @@ def image(edge: int = 16) -> np.ndarray:
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_masks_decide_bit_for_bit_at_one_and_four_threads(tiny, engine):
     drawn = masks(tiny.card.dropout, 0, range(2))
-    results = [start(tiny, engine, threads=threads).run(image(), drawn) for threads in (1, 4, 1, 4)]
+    results = [start(tiny, engine, threads=threads).bind(drawn)(image()) for threads in (1, 4, 1, 4)]
     for a, b in itertools.pairwise(results):
         np.testing.assert_array_equal(a, b)
-    other = start(tiny, engine, threads=1).run(image(), masks(tiny.card.dropout, 1, range(2)))
+    other = start(tiny, engine, threads=1).bind(masks(tiny.card.dropout, 1, range(2)))(image())
     assert np.abs(results[0] - other).mean() > 1e-3
     assert np.abs(results[0][0] - results[0][1]).mean() > 1e-3
 
@@ -43,7 +43,7 @@ def test_all_ones_is_the_deterministic_network(tiny, engine):
     weights.load(network, tiny.weights)
     with torch.no_grad():
         expected = network(torch.from_numpy(image()), torch.from_numpy(ones(network.sites))).numpy()
-    np.testing.assert_allclose(start(tiny, engine).run(image(), ones(tiny.card.dropout)), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(start(tiny, engine).bind(ones(tiny.card.dropout))(image()), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(8, 16, 12), (18, 10, 14)])
@@ -51,7 +51,7 @@ def test_sizes_and_samples_are_open(tiny, shape):
     picture = blobs(shape)[None, None]
     for samples in (1, 3):
         drawn = masks(tiny.card.dropout, 0, range(samples))
-        a, b = (start(tiny, engine).run(picture, drawn) for engine in ("onnxruntime", "torch"))
+        a, b = (start(tiny, engine).bind(drawn)(picture) for engine in ("onnxruntime", "torch"))
         assert a.shape == (samples, 1, *shape)
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
 
@@ -76,7 +76,7 @@ def test_slices_one_or_many_are_the_same_in_every_engine(slicewise, engine, shap
     picture = blobs(shape)[None, None]
     for samples in (1, 3):
         drawn = masks(slicewise.card.dropout, 0, range(samples))
-        a, b = (start(slicewise, name).run(picture, drawn) for name in (engine, "torch"))
+        a, b = (start(slicewise, name).bind(drawn)(picture) for name in (engine, "torch"))
         assert a.shape == (samples, 1, *shape)
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
 
@@ -88,10 +88,10 @@ def test_a_slicewise_model_is_verified_and_its_tiles_along_z_change_nothing(slic
     volume, drawn = blobs((11, 24, 24)), masks(slicewise.card.dropout, 0, range(2))
     assert tiles(slicewise.card, (1, 24, 24)).shape == (1, 32, 32)
     assert tiles(slicewise.card, (11, 24, 24)).shape == (8, 32, 32)
-    runtime = start(slicewise, "onnxruntime")
-    whole = run(runtime, np.pad(volume, ((0, 0), (4, 4), (4, 4)), mode="edge")[None, None], drawn)[..., 4:-4, 4:-4]
+    run = start(slicewise, "onnxruntime").bind(drawn)
+    whole = run(np.pad(volume, ((0, 0), (4, 4), (4, 4)), mode="edge")[None, None])[..., 4:-4, 4:-4]
     for tile in tiles(slicewise.card, volume.shape):
-        logits = run(runtime, read(volume, tile)[None, None], drawn)[(..., *tile.inner)]
+        logits = run(read(volume, tile)[None, None])[(..., *tile.inner)]
         np.testing.assert_allclose(logits, whole[(..., *tile.core)], rtol=0, atol=1e-6)
 
 

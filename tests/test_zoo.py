@@ -69,10 +69,10 @@ def test_graphs_are_alive_repeatable_and_the_network_of_the_weights(model):
 
 def test_bit_for_bit_at_one_and_four_threads(model):
     drawn = masks(model.card.dropout, 0, range(2))
-    results = [start(model, "onnxruntime", threads=threads).run(probe(model), drawn) for threads in (1, 4, 4)]
+    results = [start(model, "onnxruntime", threads=threads).bind(drawn)(probe(model)) for threads in (1, 4, 4)]
     for a, b in itertools.pairwise(results):
         np.testing.assert_array_equal(a, b)
-    other = start(model, "onnxruntime", threads=4).run(probe(model), masks(model.card.dropout, 1, range(2)))
+    other = start(model, "onnxruntime", threads=4).bind(masks(model.card.dropout, 1, range(2)))(probe(model))
     assert np.abs(other - results[0]).mean() > 0.01
 
 
@@ -83,7 +83,7 @@ def test_all_ones_is_the_deterministic_network_in_pytorch(model):
     whole = ones(model.card.dropout)
     with torch.inference_mode():
         expected = torch.sigmoid(network.eval()(torch.from_numpy(probe(model)), torch.from_numpy(whole))).numpy()
-    logits = start(model, "onnxruntime").run(probe(model), whole)
+    logits = start(model, "onnxruntime").bind(whole)(probe(model))
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), expected, rtol=0, atol=1e-5)
 
 

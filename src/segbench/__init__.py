@@ -16,8 +16,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(name: str, engine: str = "auto", precision: str = "f32", threads: int | None = None) -> "Predictor":
-    """A zoo model, or the model in a folder, ready to predict.
+def load(
+    name: str,
+    engine: str = "auto",
+    precision: str = "f32",
+    threads: int | None = None,
+    *,
+    device: str = "cpu",
+    thin: bool | None = None,
+) -> "Predictor":
+    """A zoo model, or the model in a folder, ready to predict; see `engines.start` for the arguments.
 
     Raises:
         InputError: There is no such model, or its files are not those that its card pins.
@@ -28,7 +36,7 @@ def load(name: str, engine: str = "auto", precision: str = "f32", threads: int |
     from segbench.zoo import find
 
     model = find(name)
-    return Predictor(model.card, start(model, engine, precision, threads))
+    return Predictor(model.card, start(model, engine, precision, threads, device=device, thin=thin))
 
 
 def open_volume(path: "str | Path", voxel_um: float | tuple[float, float, float] | None = None) -> "Volume":

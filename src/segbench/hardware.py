@@ -1,7 +1,9 @@
-"""The processor that this process may use."""
+"""The processor and the graphics card that this process may use."""
 
 import os
 import platform
+import shutil
+import subprocess
 from pathlib import Path
 
 
@@ -19,3 +21,13 @@ def processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def graphics() -> str:
+    """The first NVIDIA card's name as its driver says it, or "cuda" where it is silent."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return "cuda"
+    command = [tool, "--query-gpu=name", "--format=csv,noheader"]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout
+    return said.splitlines()[0].strip() if said.strip() else "cuda"

@@ -21,7 +21,6 @@ from segbench.tiling import Grid, Tile, read
 from segbench.volume import Float32, UInt8, Volume
 from segbench.zoo.card import Card
 
-SAMPLES_AT_ONCE = 4  # a fixed batch: the same request gives the same bytes however many samples it asks for
 Progress = Callable[[int, int], None]
 
 
@@ -84,10 +83,10 @@ def predict(
     warning = None if invert else polarity(volume).warning(volume.source)
     labels = np.empty(volume.shape, dtype=np.uint8)
     probability, entropy, mutual, spread = (np.empty(volume.shape, dtype=np.float32) for _ in range(4))
-    grid = tiles(card, volume.shape)
+    grid, run = tiles(card, volume.shape), engine.bind(drawn)
     for done, tile in enumerate(grid, start=1):
         image = scaled(volume, tile, scaling)
-        logits = run(engine, image, drawn)[(slice(None), 0, *tile.inner)]
+        logits = run(image)[(slice(None), 0, *tile.inner)]
         said = binary(sigmoid(calibrated(logits, card)))
         probability[tile.core] = said.mean
         labels[tile.core] = said.mean > card.threshold
@@ -144,17 +143,6 @@ def tiles(card: Card, shape: tuple[int, int, int]) -> Grid:
 def scaled(volume: Volume, tile: Tile, scaling: Scaling) -> Float32:
     """The normalised image [1, 1, Z, Y, X] that a tile reads."""
     return read(Normalised(volume.data, scaling), tile)[None, None]
-
-
-def run(engine: Engine, image: Float32, drawn: Float32) -> Float32:
-    """Logits [T, K, Z, Y, X] of all samples, a fixed number at once; the last batch repeats its last sample."""
-    parts = []
-    for first in range(0, len(drawn), SAMPLES_AT_ONCE):
-        chunk = drawn[first : first + SAMPLES_AT_ONCE]
-        filler = np.repeat(chunk[-1:], SAMPLES_AT_ONCE - len(chunk), axis=0)
-        logits = engine.run(image, np.concatenate([chunk, filler]))
-        parts.append(logits[: len(chunk)])
-    return np.concatenate(parts)
 
 
 def calibrated(logits: Float32, card: Card) -> Float32:

@@ -72,6 +72,7 @@ class Row(Strict):
         threads: Threads it was allowed; None where it did not matter.
         samples: T; 0 for something deterministic.
         seed: Seed of the masks or of the baseline; None where nothing is random.
+        thin: Whether each sample computed only the channels that it keeps.
         inverted: Whether the negative of the image was segmented.
         warnings: What spoke against trusting the prediction.
         metrics: Scores by name; NaN where undefined.
@@ -99,6 +100,7 @@ class Row(Strict):
     threads: int | None
     samples: int = Field(ge=0)
     seed: int | None
+    thin: bool = False
     inverted: bool = False
     warnings: tuple[str, ...] = ()
     metrics: dict[str, Metric]

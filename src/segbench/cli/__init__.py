@@ -2,7 +2,8 @@
 
 import sys
 
-TRAINING = frozenset({"torch", "safetensors", "onnx", "onnxscript"})  # what only training and export need
+# what is not in the base install, and the extra that brings it
+EXTRAS = {"onnx": "cpu", "torch": "train", "safetensors": "train", "onnxscript": "train"}
 
 
 def main() -> None:
@@ -17,9 +18,9 @@ def main() -> None:
         print(f"segbench: {line}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except ModuleNotFoundError as error:
-        if error.name not in TRAINING:
+        if error.name not in EXTRAS:
             raise
-        print(f"segbench: this needs {error.name}: pip install 'segbench[train]'", file=sys.stderr)  # noqa: T201
+        print(f"segbench: this needs {error.name}: pip install 'segbench[{EXTRAS[error.name]}]'", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except KeyboardInterrupt:
         print("segbench: interrupted", file=sys.stderr)  # noqa: T201

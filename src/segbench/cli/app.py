@@ -47,9 +47,14 @@ def eval_(
     root: Root = None,
     samples: Annotated[int, typer.Option(help="Monte-Carlo samples T; 0: no dropout.")] = 16,
     seed: Annotated[int, typer.Option(help="Of the dropout masks: the same seed gives the same rows.")] = 0,
-    engine: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or torch.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, openvino, onnxruntime, torch or torch-compiled.")] = "auto",
     precision: Annotated[str, typer.Option(help="f32, or bf16 where the engine has it.")] = "f32",
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; all by default.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, or cuda where the engine runs on it.")] = "cpu",
+    thin: Annotated[
+        bool | None,
+        typer.Option("--thin/--no-thin", help="A sample computes kept channels only; by default where it can."),
+    ] = None,
     size: Size = 96,
     invert: Annotated[bool, typer.Option("--invert", help="Material is dark: segment the negative.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for rows.json, table.md, table.csv and panels.")] = None,
@@ -63,12 +68,15 @@ def eval_(
       segbench eval --zoo vnet-battery --domain 'Electrode_I*,Tesla' --samples 8 --out runs/eval
       segbench eval --zoo vnet-battery --data my-scans.toml --root /data/scans
       segbench eval --zoo vnet-battery --samples 0
+      segbench eval --zoo vnet-battery --domain Tesla --engine onnxruntime --no-thin
       segbench eval --zoo vnet-battery --data robustness --size 64 --samples 4
     """
     from segbench.cli.evaluation import run_eval
     from segbench.evaluate.run import Request
 
-    request = Request(zoo, domain, data, root, samples, seed, engine, precision, threads, size, out, invert)
+    request = Request(
+        zoo, domain, data, root, samples, seed, engine, precision, threads, device, thin, size, out, invert
+    )
     run_eval(request, json)
 
 

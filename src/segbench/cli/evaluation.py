@@ -38,6 +38,8 @@ def run_eval(request: Request, json: bool) -> None:
         for table in result.tables:
             show(table)
         results().print(provenance(result.rows, result.note), soft_wrap=True)
+    if result.remark:
+        NOTES.print(f"note: {result.remark}", soft_wrap=True, markup=False)
     for warning in (warning for row in result.rows for warning in row.warnings):
         NOTES.print(f"warning: {warning}", style="yellow", soft_wrap=True, markup=False)
     if request.out is not None:

@@ -3,6 +3,7 @@
 An engine is asked for by name or by "auto", says what it really runs on, and never falls back silently.
 """
 
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Protocol
@@ -15,6 +16,7 @@ from segbench.zoo import Model
 ENGINES = {
     "openvino": ("segbench.engines.openvino:OpenVino", "openvino", "pip install 'segbench[cpu]'"),
     "onnxruntime": ("segbench.engines.onnxruntime:OnnxRuntime", "onnxruntime", "pip install 'segbench[cpu]'"),
+    "torch-compiled": ("segbench.engines.pytorch:Compiled", "torch", "pip install 'segbench[train]'"),
     "torch": ("segbench.engines.pytorch:PyTorch", "torch", "pip install 'segbench[train]'"),
     "fake": ("segbench.engines.fake:Fake", "numpy", ""),
 }
@@ -28,8 +30,10 @@ class Engine(Protocol):
         name: As it is asked for.
         version: Of the runtime.
         device: What it really runs on.
-        precision: Of the convolutions: "f32" or "bf16".
+        precision: Of the convolutions: "f32", "bf16" or "f16".
         threads: Processor threads in use.
+        thin: Whether a sample computes only the channels that it keeps.
+        note: Why not, where the model is such that it cannot; else empty.
     """
 
     name: str
@@ -37,9 +41,14 @@ class Engine(Protocol):
     device: str
     precision: str
     threads: int
+    thin: bool
+    note: str
 
-    def run(self, image: Float32, masks: Float32) -> Float32:
-        """Logits [T, K, Z, Y, X] of one normalised image [1, 1, Z, Y, X] under masks [T, channels]."""
+    def bind(self, masks: Float32) -> Callable[[Float32], Float32]:
+        """The networks of masks [T, channels]: a function of one normalised image [1, 1, Z, Y, X].
+
+        It returns logits [T, K, Z, Y, X]. What depends on the masks alone is done here, once for all tiles.
+        """
         ...
 
 
@@ -48,12 +57,28 @@ def available() -> list[str]:
     return [name for name in AUTO if find_spec(ENGINES[name][1]) is not None]
 
 
-def start(model: Model, engine: str = "auto", precision: str = "f32", threads: int | None = None) -> Engine:
+def start(
+    model: Model,
+    engine: str = "auto",
+    precision: str = "f32",
+    threads: int | None = None,
+    *,
+    device: str = "cpu",
+    thin: bool | None = None,
+) -> Engine:
     """Starts an engine for a model.
+
+    Args:
+        model: Of the zoo or of a folder.
+        engine: Its name, or "auto" for the fastest that is installed.
+        precision: Of the convolutions.
+        threads: Processor threads; all that this process may use by default.
+        device: "cpu" or "cuda".
+        thin: True insists on thin sampling, False on the masked graph; None thins what can be thinned.
 
     Raises:
         UnknownNameError: There is no engine of that name.
-        EngineError: It is not installed, or does not have that precision; the message says what is there.
+        EngineError: It is not installed, or has not that precision, device or sampling; the message says what is.
     """
     if engine == "auto":
         there = available()
@@ -68,7 +93,7 @@ def start(model: Model, engine: str = "auto", precision: str = "f32", threads: i
             f"engine {engine!r} needs the package {package}: {install} (installed: {', '.join(available()) or 'none'})"
         )
     module, kind = where.split(":")
-    started: Engine = getattr(import_module(module), kind)(model, precision, threads)
+    started: Engine = getattr(import_module(module), kind)(model, precision, threads, device, thin)
     return started
 
 
@@ -76,3 +101,9 @@ def check_precision(engine: str, precision: str, known: tuple[str, ...]) -> None
     """Refuses a precision that an engine does not have."""
     if precision not in known:
         raise EngineError(f"engine {engine!r} has no precision {precision!r}; it has {', '.join(known)}")
+
+
+def check_device(engine: str, device: str, known: tuple[str, ...]) -> None:
+    """Refuses a kind of device that an engine does not run on."""
+    if device not in known:
+        raise EngineError(f"engine {engine!r} does not run on {device!r}; it runs on {', '.join(known)}")

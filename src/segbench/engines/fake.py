@@ -1,8 +1,11 @@
 """An engine without a network, for tests of everything around engines."""
 
+from collections.abc import Callable
+
 import numpy as np
 
-from segbench.engines import check_precision
+from segbench.engines import check_device, check_precision
+from segbench.errors import EngineError
 from segbench.volume import Float32
 from segbench.zoo import Model
 
@@ -14,18 +17,27 @@ class Fake:
     version = "1"
     device = "none"
     threads = 1
+    thin = False
+    note = ""
 
-    def __init__(self, model: Model, precision: str, threads: int | None) -> None:
+    def __init__(self, model: Model, precision: str, threads: int | None, device: str, thin: bool | None) -> None:
         check_precision(self.name, precision, ("f32",))
+        check_device(self.name, device, ("cpu",))
+        if thin:
+            raise EngineError("engine 'fake' has no thin sampling; openvino and onnxruntime have")
         self.precision = precision
         self._columns = sum(site.channels for site in model.card.dropout)
         self._classes = 1 if model.card.activation == "sigmoid" else len(model.card.classes)
 
-    def run(self, image: Float32, masks: Float32) -> Float32:
-        """See `Engine.run`."""
-        assert image.shape[:2] == (1, 1)
+    def bind(self, masks: Float32) -> Callable[[Float32], Float32]:
+        """See `Engine.bind`."""
         assert masks.shape[1] == self._columns
         weights = np.arange(1, self._columns + 1, dtype=np.float64)
         shift = ((masks @ weights) / max(weights.sum(), 1) - 1).astype(np.float32)
-        logits = 2 * image + shift.reshape(-1, 1, 1, 1, 1)
-        return np.repeat(logits, self._classes, axis=1).astype(np.float32)
+
+        def run(image: Float32) -> Float32:
+            assert image.shape[:2] == (1, 1)
+            logits = 2 * image + shift.reshape(-1, 1, 1, 1, 1)
+            return np.repeat(logits, self._classes, axis=1).astype(np.float32)
+
+        return run

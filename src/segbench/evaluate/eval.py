@@ -94,6 +94,7 @@ def _model_row(
         device=engine.device,
         precision=engine.precision,
         threads=engine.threads,
+        thin=engine.thin,
         samples=prediction.samples,
         inverted=prediction.inverted,
         warnings=prediction.warnings,

@@ -33,6 +33,8 @@ class Request:
     engine: str = "auto"
     precision: str = "f32"
     threads: int | None = None
+    device: str = "cpu"
+    thin: bool | None = None
     size: int = 96
     out: Path | None = None
     invert: bool = False
@@ -40,11 +42,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Result:
-    """Rows and the tables made from them; `note` says what the data is."""
+    """Rows and the tables made from them; `note` says what the data is, `remark` what the engine could not do."""
 
     rows: tuple[Row, ...]
     tables: tuple[Table, ...]
     note: str
+    remark: str
 
 
 def run(
@@ -75,7 +78,7 @@ def run(
     sample_masks(model.card, request.samples, request.seed)
     if request.out is not None:
         check_output_folder(request.out)
-    engine = start(model, request.engine, request.precision, request.threads)
+    engine = start(model, request.engine, request.precision, request.threads, device=request.device, thin=request.thin)
     data.prepare(making)
     if counted is not None:
         counted(len(data.domains))
@@ -92,7 +95,7 @@ def run(
     if request.out is not None:
         page = markdown(made, f"{model.card.name} on {data.name}", provenance(rows, data.note))
         _write(request.out, rows, made, page, kept, trained_on)
-    return Result(rows, made, data.note)
+    return Result(rows, made, data.note, engine.note)
 
 
 def _write(

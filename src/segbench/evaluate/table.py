@@ -197,8 +197,9 @@ def provenance(rows: Sequence[Row], note: str) -> str:
     seconds = sum(r.wall_s for r in rows if r.kind == "case")
     engine = f"{row.engine} {row.versions.get(row.engine, '')}".strip()
     threads = f"{row.threads} threads" if row.threads != 1 else "1 thread"
+    thin = ", thin samples" if row.thin else ""
     return (
-        f"{row.data}: {note}. {drawn(row)}, {engine} {row.precision} on {row.device}, {threads}; "
+        f"{row.data}: {note}. {drawn(row)}, {engine} {row.precision} on {row.device}, {threads}{thin}; "
         f"prediction took {seconds:.1f} s. segbench {row.segbench}, commit {(row.git or 'unknown')[:12]}."
     )
 

@@ -54,10 +54,11 @@ def verify(model: Model, engine: str = "onnxruntime") -> Verdict:
     image, sites = probe(model), model.card.dropout
     drawn = np.concatenate([ones(sites), masks(sites, 0, range(2))]) if sites else ones(sites)
     runtime = start(model, engine)
-    logits = runtime.run(image, drawn)
-    if not np.array_equal(logits, runtime.run(image, drawn)):
+    run = runtime.bind(drawn)
+    logits = run(image)
+    if not np.array_equal(logits, run(image)):
         raise EngineError(f"{model.graph}: equal masks gave different results on {engine}")
-    difference = float(np.abs(logits - start(model, "torch").run(image, drawn)).max())
+    difference = float(np.abs(logits - start(model, "torch").bind(drawn)(image)).max())
     if not difference <= TOLERANCE:
         raise EngineError(f"{model.graph}: differs from the PyTorch network by {difference:.3g} (at most {TOLERANCE})")
     return Verdict(engine, difference, _liveness(model, runtime, logits))
