@@ -21,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from segbench.engines.channels import Array, Channels, UnthinnableError, constants_of
+from segbench.engines.joins import Shapes, depends_on, prepared
 from segbench.volume import Float32
 
 IMAGE, MASKS, LOGITS = "image", "masks", "logits"
@@ -51,16 +52,13 @@ class Thinner:
     """
 
     def __init__(self, path: Path) -> None:
-        model = onnx.shape_inference.infer_shapes(onnx.load(path))
-        self._model, graph = model, model.graph
-        self._constants = constants_of(graph)
-        on_image, on_masks = {IMAGE}, {MASKS}
+        self._model = prepared(onnx.load(path), MASKS, LOGITS)
+        graph, self._shapes = self._model.graph, Shapes(self._model.graph)
+        self._constants, self._rank = constants_of(graph), len(self._shapes.of(IMAGE))
+        image, masks = depends_on(graph.node, IMAGE), depends_on(graph.node, MASKS)
         parts: dict[str, list[onnx.NodeProto]] = {"shared": [], "masks": [], "samples": []}
         for node in graph.node:
-            seen = [bool(on & set(node.input)) for on in (on_image, on_masks)]
-            for depends, on in zip(seen, (on_image, on_masks), strict=True):
-                if depends:
-                    on.update(node.output)
+            seen = node.output[0] in image, node.output[0] in masks
             parts["samples" if all(seen) else "masks" if seen[1] else "shared"].append(node)
         if not parts["samples"]:
             raise UnthinnableError("it cannot be thinned: it has no dropout")
@@ -100,25 +98,26 @@ class Thinner:
         outputs = []
         for number, mask in rows:
             known = self._constants | self._known(mask)
-            branch = _Branch(Channels(self._samples, known, self._widths, [LOGITS]), known, f"/{number}")
+            branch = _Branch(
+                Channels(self._samples, known, self._widths, [LOGITS]), known, f"/{number}", self._rank - 2
+            )
             for node in self._samples:
                 branch.add(node)
             nodes += branch.nodes
             weights |= branch.weights
-            outputs.append(helper.make_tensor_value_info(f"{LOGITS}/{number}", TensorProto.FLOAT, [None] * 5))
+            outputs.append(helper.make_tensor_value_info(f"{LOGITS}/{number}", TensorProto.FLOAT, [None] * self._rank))
         return _bytes(self._finished(nodes, [self._open(n) for n in self._links], outputs, weights))
 
     def _open(self, name: str) -> onnx.ValueInfoProto:
         """A tensor of known channels and open edges."""
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, self._widths[name], None, None, None])
+        edges = [None] * (self._rank - 2)
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, self._widths[name], *edges])
 
     def _width(self, name: str) -> int:
-        for value in self._model.graph.value_info:
-            if value.name == name and len(value.type.tensor_type.shape.dim) == 5:
-                width = value.type.tensor_type.shape.dim[1].dim_value
-                if width:
-                    return int(width)
-        raise UnthinnableError(f"it cannot be thinned: the channels of {name} are not known")
+        width = self._shapes.width(name)
+        if width is None or len(self._shapes.of(name)) != self._rank:
+            raise UnthinnableError(f"it cannot be thinned: the channels of {name} are not known")
+        return width
 
     def _finished(
         self,
@@ -144,7 +143,8 @@ def _bytes(model: onnx.ModelProto) -> bytes:
 class _Branch:
     """One sample's nodes, with weights and constants cut to its channels."""
 
-    def __init__(self, channels: Channels, constants: dict[str, Array], suffix: str) -> None:
+    def __init__(self, channels: Channels, constants: dict[str, Array], suffix: str, edges: int) -> None:
+        self._edges = edges  # axes of space
         self._channels, self._constants, self._suffix = channels, constants, suffix
         self._made: set[str] = set()
         self.nodes: list[onnx.NodeProto] = []
@@ -185,7 +185,7 @@ class _Branch:
             if name in features:
                 names.append(self._feature(name, keep))
             elif factor is not None:
-                shape = (1, -1, *[1] * 3)
+                shape = (1, -1, *[1] * self._edges)
                 names.append(self._weight(f"{name}/{node.output[0]}", factor[keep].reshape(shape).astype(np.float32)))
             else:  # pads, axes, scales: the same for all channels
                 names.append(self._weight(name, self._constants[name]) if name else "")
