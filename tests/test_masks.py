@@ -150,6 +150,17 @@ def test_all_subsets_are_equally_likely():
     assert stats.chisquare(counts).pvalue > 1e-4
 
 
+@pytest.mark.parametrize(("channels", "kept"), [(16, 8), (12, 3), (5, 5)])
+def test_balanced_samples_deal_out_all_channels(channels, kept):
+    """In turn each keeps its part, together all; any one of them is a fixed site's sample."""
+    site, hands = Site(name="s", channels=channels, kept=kept, kind="balanced"), channels // kept
+    drawn = m.kept(site, 0, 4, range(10 * hands)).reshape(10, hands, channels)
+    assert (drawn.sum(axis=2) == kept).all()
+    assert (drawn.sum(axis=1) == 1).all()
+    np.testing.assert_array_equal(drawn[:, 0], m.kept(Site(name="s", channels=channels, kept=kept), 0, 4, range(10)))
+    np.testing.assert_array_equal(m.kept(site, 0, 4, [2 * hands - 1]), drawn[1, -1:])
+
+
 def test_bernoulli_keeps_its_share():
     site = Site(name="s", channels=50, kind="bernoulli", keep_probability=0.3)
     share = m.kept(site, 1, 3, range(4000)).mean()
@@ -169,6 +180,7 @@ def test_what_is_out_of_range_is_refused(seed, samples):
         {"name": "s", "channels": 4, "kept": 5},
         {"name": "s", "channels": 4, "kept": 2, "keep_probability": 0.5},
         {"name": "s", "channels": 4, "kind": "bernoulli", "kept": 2},
+        {"name": "s", "channels": 4, "kept": 3, "kind": "balanced"},
         {"name": "s", "channels": 4, "kept": 2, "colour": 1},
     ],
 )

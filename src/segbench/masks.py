@@ -36,21 +36,25 @@ class Site(Strict):
     Attributes:
         name: As in the card, such as "up2".
         channels: Channels that there are.
-        kept: For kind "fixed": how many of them a sample keeps, exactly.
+        kept: For kinds "fixed" and "balanced": how many of them a sample keeps, exactly.
         keep_probability: For kind "bernoulli": the probability that a channel is kept, independently.
-        kind: "fixed" keeps the `kept` channels with the smallest values; "bernoulli" thresholds the same values.
+        kind: "fixed" keeps the `kept` channels with the smallest values; "balanced" deals all channels out to
+            channels / kept samples in turn, so that together these keep each channel once (of half of the channels:
+            complementary pairs); "bernoulli" thresholds the same values.
     """
 
     name: str
     channels: int = Field(ge=1, lt=P)
-    kind: Literal["fixed", "bernoulli"] = "fixed"
+    kind: Literal["fixed", "balanced", "bernoulli"] = "fixed"
     kept: int | None = Field(default=None, ge=1)
     keep_probability: float | None = Field(default=None, gt=0, le=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Site":
-        if self.kind == "fixed" and (self.kept is None or self.kept > self.channels or self.keep_probability):
-            raise ValueError("a fixed site states `kept`, at most its channels, and no keep_probability")
+        if self.kind != "bernoulli" and (self.kept is None or self.kept > self.channels or self.keep_probability):
+            raise ValueError(f"a {self.kind} site states `kept`, at most its channels, and no keep_probability")
+        if self.kind == "balanced" and self.channels % (self.kept or 1):
+            raise ValueError(f"a balanced site keeps a divisor of its channels, not {self.kept} of {self.channels}")
         if self.kind == "bernoulli" and (self.keep_probability is None or self.kept is not None):
             raise ValueError("a bernoulli site states `keep_probability` and not `kept`")
         return self
@@ -95,10 +99,12 @@ def values(seed: int, samples: Sequence[int], site: int, channels: int) -> Int:
 
 def kept(site: Site, number: int, seed: int, samples: Sequence[int]) -> npt.NDArray[np.bool_]:
     """Which channels each sample keeps at `site`, the `number`-th of its network: bool [T, channels]."""
-    drawn = values(seed, samples, number, site.channels)
-    if site.kind == "fixed":
+    count = site.kept or 1
+    hands = site.channels // count if site.kind == "balanced" else 1
+    drawn = values(seed, [t // hands for t in samples], number, site.channels)
+    if site.kind != "bernoulli":
         rank = drawn.argsort(axis=1).argsort(axis=1)
-        return np.asarray(rank < (site.kept or 0))
+        return np.asarray(rank // count == np.array([[t % hands] for t in samples]))
     return np.asarray(drawn < round((site.keep_probability or 0) * P * P))
 
 

@@ -5,9 +5,14 @@ from segbench.zoo.card import Card
 
 def page(card: Card) -> str:
     """The README of a model, made from its card alone."""
+    how = {"fixed": "exactly", "balanced": "dealt out evenly"}
     sites = "\n".join(
         f"| {site.name} | {site.channels} | "
-        + (f"{site.kept}, exactly |" if site.kind == "fixed" else f"each with probability {site.keep_probability} |")
+        + (
+            f"each with probability {site.keep_probability} |"
+            if site.kind == "bernoulli"
+            else f"{site.kept}, {how[site.kind]} |"
+        )
         for site in card.dropout
     )
     clip = card.input.normalisation.clip_percentiles
