@@ -3,7 +3,8 @@
 The masks of sample t are the same in every tile, so sample t is one network over the whole volume.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,18 +85,41 @@ def predict(
     labels = np.empty(volume.shape, dtype=np.uint8)
     probability, entropy, mutual, spread = (np.empty(volume.shape, dtype=np.float32) for _ in range(4))
     grid, run = tiles(card, volume.shape), engine.bind(drawn)
-    for done, tile in enumerate(grid, start=1):
-        image = scaled(volume, tile, scaling)
-        logits = run(image)[(slice(None), 0, *tile.inner)]
-        said = binary(sigmoid(calibrated(logits, card)))
-        probability[tile.core] = said.mean
-        labels[tile.core] = said.mean > card.threshold
-        entropy[tile.core], mutual[tile.core], spread[tile.core] = said.entropy, said.mutual, said.spread
-        if progress is not None:
-            progress(done, len(grid))
+
+    def finish(tile: Tile, logits: Float32) -> None:
+        for z in range(logits.shape[1]):  # plane by plane: the samples of one stay in a core's cache
+            said, (planes, *rest) = binary(sigmoid(calibrated(logits[:, z], card))), tile.core
+            at = (planes.start + z, *rest)
+            probability[at], labels[at] = said.mean, said.mean > card.threshold
+            entropy[at], mutual[at], spread[at] = said.entropy, said.mutual, said.spread
+
+    # reading the next tile and finishing the last one go on while the engine works on this one
+    with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as finishing:
+        images = _ahead(reading, lambda tile: scaled(volume, tile, scaling), grid)
+        last: Future[None] | None = None
+        for done, (tile, image) in enumerate(zip(grid, images, strict=True), start=1):
+            logits = run(image, tile.inner)[:, 0]
+            if last is not None:
+                last.result()
+            last = finishing.submit(finish, tile, logits)
+            if progress is not None:
+                progress(done, len(grid))
+        if last is not None:
+            last.result()
     drawn_samples = samples if card.dropout else 1
     said_of_it = () if warning is None else (warning,)
     return Prediction(labels, probability, entropy, mutual, spread, seed, drawn_samples, said_of_it, invert)
+
+
+def _ahead(pool: ThreadPoolExecutor, read: Callable[[Tile], Float32], tiles: Iterable[Tile]) -> Iterator[Float32]:
+    """What `read` gives for each tile, the next one being read in `pool` while this one is used."""
+    upcoming: Future[Float32] | None = None
+    for tile in tiles:
+        now, upcoming = upcoming, pool.submit(read, tile)
+        if now is not None:
+            yield now.result()
+    if upcoming is not None:
+        yield upcoming.result()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 An engine is asked for by name or by "auto", says what it really runs on, and never falls back silently.
 """
 
-from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Protocol
@@ -23,6 +22,18 @@ ENGINES = {
 AUTO = ("openvino", "onnxruntime", "torch")
 
 
+Box = tuple[slice, slice, slice]
+WHOLE: Box = (slice(None), slice(None), slice(None))
+
+
+class Bound(Protocol):
+    """The networks of some masks, one for each sample."""
+
+    def __call__(self, image: Float32, inner: Box = WHOLE) -> Float32:
+        """Logits [T, K, Z, Y, X] of one normalised image [1, 1, Z, Y, X], of its part `inner`."""
+        ...
+
+
 class Engine(Protocol):
     """A model ready to run.
 
@@ -30,7 +41,7 @@ class Engine(Protocol):
         name: As it is asked for.
         version: Of the runtime.
         device: What it really runs on.
-        precision: Of the convolutions: "f32", "bf16" or "f16".
+        precision: Of the convolutions: "f32", "bf16", "f16" or "int8".
         threads: Processor threads in use.
         thin: Whether a sample computes only the channels that it keeps.
         note: Why not, where the model is such that it cannot; else empty.
@@ -44,11 +55,8 @@ class Engine(Protocol):
     thin: bool
     note: str
 
-    def bind(self, masks: Float32) -> Callable[[Float32], Float32]:
-        """The networks of masks [T, channels]: a function of one normalised image [1, 1, Z, Y, X].
-
-        It returns logits [T, K, Z, Y, X]. What depends on the masks alone is done here, once for all tiles.
-        """
+    def bind(self, masks: Float32) -> Bound:
+        """The networks of masks [T, channels]. What depends on the masks alone is done here, once for all tiles."""
         ...
 
 

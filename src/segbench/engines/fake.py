@@ -1,10 +1,8 @@
 """An engine without a network, for tests of everything around engines."""
 
-from collections.abc import Callable
-
 import numpy as np
 
-from segbench.engines import check_device, check_precision
+from segbench.engines import WHOLE, Bound, Box, check_device, check_precision
 from segbench.errors import EngineError
 from segbench.volume import Float32
 from segbench.zoo import Model
@@ -29,15 +27,15 @@ class Fake:
         self._columns = sum(site.channels for site in model.card.dropout)
         self._classes = 1 if model.card.activation == "sigmoid" else len(model.card.classes)
 
-    def bind(self, masks: Float32) -> Callable[[Float32], Float32]:
+    def bind(self, masks: Float32) -> Bound:
         """See `Engine.bind`."""
         assert masks.shape[1] == self._columns
         weights = np.arange(1, self._columns + 1, dtype=np.float64)
         shift = ((masks @ weights) / max(weights.sum(), 1) - 1).astype(np.float32)
 
-        def run(image: Float32) -> Float32:
+        def run(image: Float32, inner: Box = WHOLE) -> Float32:
             assert image.shape[:2] == (1, 1)
-            logits = 2 * image + shift.reshape(-1, 1, 1, 1, 1)
+            logits = 2 * image[(..., *inner)] + shift.reshape(-1, 1, 1, 1, 1)
             return np.repeat(logits, self._classes, axis=1).astype(np.float32)
 
         return run

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from segbench.engines import WHOLE, Bound, Box
 from segbench.engines.channels import UnthinnableError
 from segbench.engines.thin import IMAGE, LOGITS, MASKS, ThinGraphs, Thinner
 from segbench.errors import EngineError
@@ -59,7 +60,7 @@ class GraphEngine:
         self._graph, self._runtime, self._threads = model.graph, runtime, threads
         self._last: tuple[Float32, _Masked | _Thin] | None = None
 
-    def bind(self, masks: Float32) -> Callable[[Float32], Float32]:
+    def bind(self, masks: Float32) -> Bound:
         """See `Engine.bind`; the last masks are remembered, so that many volumes compile their graphs once."""
         if self._last is None or not np.array_equal(self._last[0], masks):
             self._last = (masks.copy(), self._bound(masks))
@@ -78,7 +79,8 @@ class _Masked:
         self._graph, self._runtime, self._threads, self._masks = graph, runtime, threads, masks
         self._loaded: dict[Shape, Loaded] = {}
 
-    def __call__(self, image: Float32) -> Float32:
+    def __call__(self, image: Float32, inner: Box = WHOLE) -> Float32:
+        """See `Bound`."""
         shape = (min(SAMPLES_AT_ONCE, len(self._masks)), self._masks.shape[1])
         if image.shape not in self._loaded:
             shapes = {IMAGE: image.shape, MASKS: shape}
@@ -88,7 +90,7 @@ class _Masked:
             chunk = self._masks[first : first + shape[0]]
             filler = np.repeat(chunk[-1:], shape[0] - len(chunk), axis=0)
             logits = self._loaded[image.shape]({IMAGE: image, MASKS: np.concatenate([chunk, filler])})[0]
-            parts.append(logits[: len(chunk)].copy())
+            parts.append(logits[(slice(len(chunk)), slice(None), *inner)].copy())
         return np.concatenate(parts)
 
 
@@ -101,7 +103,8 @@ class _Thin:
         self._shared: dict[Shape, Loaded] = {}
         self._samples: dict[Shape, list[Loaded]] = {}
 
-    def __call__(self, image: Float32) -> Float32:
+    def __call__(self, image: Float32, inner: Box = WHOLE) -> Float32:
+        """See `Bound`."""
         graphs = self._graphs
         if image.shape not in self._shared:
             shapes = {IMAGE: image.shape}
@@ -115,7 +118,7 @@ class _Thin:
             for numbers, future in zip(graphs.numbers, done, strict=True)
             for number, logits in zip(numbers, future.result(), strict=True)
         }
-        return np.concatenate([said[number] for number in sorted(said)])
+        return np.concatenate([said[number][(..., *inner)] for number in sorted(said)])
 
     def _load(self, shapes: dict[str, Shape]) -> list[Loaded]:
         graphs, each = self._graphs, max(1, self._threads // len(self._graphs.samples))

@@ -1,13 +1,12 @@
 """PyTorch: what training uses, on the processor or on an NVIDIA card, eager or compiled."""
 
 import warnings
-from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from segbench import nets
-from segbench.engines import check_device, check_precision
+from segbench.engines import WHOLE, Bound, Box, check_device, check_precision
 from segbench.errors import EngineError
 from segbench.hardware import cores, graphics, processor
 from segbench.nets.weights import load
@@ -42,15 +41,16 @@ class PyTorch:
         self._where = torch.device(device)
         self._network: torch.nn.Module = network.eval().folded().to(self._where)
 
-    def bind(self, masks: Float32) -> Callable[[Float32], Float32]:
+    def bind(self, masks: Float32) -> Bound:
         """See `Engine.bind`."""
         drawn = torch.from_numpy(masks).to(self._where)
 
-        def run(image: Float32) -> Float32:
+        def run(image: Float32, inner: Box = WHOLE) -> Float32:
             dtype, kind = DTYPES[self.precision], self._where.type
             with torch.inference_mode(), torch.autocast(kind, dtype, enabled=dtype != torch.float32):
                 x = torch.from_numpy(image).to(self._where)
-                logits = [self._network(x, drawn[i : i + AT_ONCE]).float().cpu() for i in range(0, len(drawn), AT_ONCE)]
+                parts = (self._network(x, drawn[i : i + AT_ONCE]) for i in range(0, len(drawn), AT_ONCE))
+                logits = [part[(..., *inner)].float().cpu() for part in parts]
             return np.asarray(torch.cat(logits).numpy(), dtype=np.float32)
 
         return run

@@ -1,0 +1,82 @@
+"""Tables and figure of the frontier."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Rows = Sequence[dict[str, Any]]
+SETS = ("battery16", "nano-CT")
+SCORES = ("accuracy", "NLL", "Brier", "ECE", "AUSE", "AUROC")
+HIGHER = ("accuracy", "AUROC")
+REFERENCE = ("Bernoulli, everywhere", "fixed", 64)
+
+
+def groups(rows: Rows) -> dict[tuple[str, str, int], list[dict[str, Any]]]:
+    """Rows by (design, masks, T)."""
+    found: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault((row["design"], row["masks"], row["T"]), []).append(row)
+    return found
+
+
+def table(rows: Rows, where: str) -> list[str]:
+    """Means over seeds of every design at T = 16 (Bernoulli everywhere at 64), with the spread over seeds."""
+    text = [
+        f"| design | masks | T | dense passes | {' | '.join(SCORES)} |",
+        "|---|---|---:|---:|" + "---:|" * len(SCORES),
+    ]
+    for (design, masks, t), found in groups([row for row in rows if row["set"] == where]).items():
+        wanted = 64 if (design, masks) == REFERENCE[:2] else 16
+        if t != wanted and found[0]["seed"] != 0 and found[0]["passes"] != 1.0:
+            continue
+        cells = []
+        for score in SCORES:
+            values = np.array([row[score] for row in found])
+            spread = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
+            cells.append(f"{values.mean():.3f}{spread}")
+        passes = np.mean([row["passes"] for row in found])
+        text.append(f"| {design} | {masks} | {t} | {passes:.2f} | {' | '.join(cells)} |")
+    return text
+
+
+def picture(rows: Rows, path: Path) -> None:
+    """Each score against the cost: a line per design over T."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 6.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    shown = ("NLL", "ECE", "AUSE", "AUROC")
+    axes = figure.subplots(len(SETS), len(shown))
+    designs = list(dict.fromkeys((row["design"], row["masks"]) for row in rows))
+    for axis_row, where in zip(axes, SETS, strict=True):
+        for axis, score in zip(axis_row, shown, strict=True):
+            for design, masks in designs:
+                own = [r for r in rows if (r["set"], r["design"], r["masks"]) == (where, design, masks)]
+                counts = sorted({r["T"] for r in own})
+                x = [np.mean([r["passes"] for r in own if r["T"] == t]) for t in counts]
+                y = [np.mean([r[score] for r in own if r["T"] == t]) for t in counts]
+                style = {"fixed": "o-", "balanced": "s--"}[masks] if len(counts) > 1 else "*"
+                label = design if masks == "fixed" else None
+                colour = f"C{list(dict.fromkeys(d for d, _ in designs)).index(design) % 10}"
+                axis.plot(x, y, style, color=colour, label=label, markersize=4 if len(counts) > 1 else 10, linewidth=1)
+            axis.set(title=f"{where}: {score}", xscale="log", xlabel="cost in dense passes")
+            axis.grid(alpha=0.3)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def page(rows: Rows, to: Path) -> None:
+    """Writes the tables between the marks of the page `to`, and its figure beside it."""
+    begin, end = "<!-- tables -->", "<!-- /tables -->"
+    before, _, rest = to.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    parts = [before + begin, ""]
+    for where in SETS:
+        found = table(rows, where)
+        if len(found) > 2:
+            parts += [f"**{where}**", "", *found, ""]
+    to.write_text("\n".join([*parts, end + after]))
+    picture(rows, to.parent / "img" / "frontier.png")
