@@ -57,10 +57,10 @@ class Grid:
 
     Attributes:
         volume: Voxels of the volume (Z, Y, X).
-        core: Useful voxels of a tile; an axis shorter than this gets a shorter tile.
+        core: Useful voxels of a tile at most: as few tiles as these allow share an axis evenly (`cores`).
         halo: Voxels read on each side of the core along (Z, Y, X).
         multiple: Edges of what is read along (Z, Y, X) are multiples of these (the network's total strides).
-        fixed: Tiles of full size on short axes too, for networks whose answer depends on the tile's size.
+        fixed: Tiles of full size always, for networks whose answer depends on the tile's size.
     """
 
     volume: Shape
@@ -74,24 +74,39 @@ class Grid:
             raise InputError(f"no tiles for volume {self.volume}, core {self.core}, halo {self.halo}")
 
     @property
-    def shape(self) -> Shape:
-        """Voxels that every tile reads."""
+    def cores(self) -> Shape:
+        """Useful voxels of a tile: 100 voxels are two tiles of 50 rather than one of 96 and one of 4."""
+        if self.fixed:
+            return self.core
         z, y, x = (
-            math.ceil(((c if self.fixed else min(c, v)) + 2 * h) / m) * m
+            min(c, _up(math.ceil(v / math.ceil(v / c)) + 2 * h, m) - 2 * h)
             for v, c, h, m in zip(self.volume, self.core, self.halo, self.multiple, strict=True)
         )
         return z, y, x
 
+    @property
+    def shape(self) -> Shape:
+        """Voxels that every tile reads."""
+        z, y, x = (
+            _up((c if self.fixed else min(c, v)) + 2 * h, m)
+            for v, c, h, m in zip(self.volume, self.cores, self.halo, self.multiple, strict=True)
+        )
+        return z, y, x
+
     def __len__(self) -> int:
-        return math.prod(math.ceil(v / c) for v, c in zip(self.volume, self.core, strict=True))
+        return math.prod(math.ceil(v / c) for v, c in zip(self.volume, self.cores, strict=True))
 
     def __iter__(self) -> Iterator[Tile]:
-        starts = (range(0, v, c) for v, c in zip(self.volume, self.core, strict=True))
+        starts = (range(0, v, c) for v, c in zip(self.volume, self.cores, strict=True))
         for z, y, x in product(*starts):
             start = (z, y, x)
-            sz, sy, sx = (min(a + c, v) for a, c, v in zip(start, self.core, self.volume, strict=True))
+            sz, sy, sx = (min(a + c, v) for a, c, v in zip(start, self.cores, self.volume, strict=True))
             rz, ry, rx = (a - h for a, h in zip(start, self.halo, strict=True))
             yield Tile(start, (sz, sy, sx), (rz, ry, rx), self.shape)
+
+
+def _up(length: int, multiple: int) -> int:
+    return math.ceil(length / multiple) * multiple
 
 
 def read(data: LazyArray, tile: Tile) -> Float32:
