@@ -29,7 +29,10 @@ MODULES = sorted((ROOT / "src").rglob("*.py"))
 CARDS = sorted((ROOT / "model_zoo").glob(f"*/{zoo.CARD}"))
 LINES = 350
 MB = 10**6
-DISTRIBUTION = {"skimage": "scikit-image", "sklearn": "scikit-learn", "PIL": "pillow", "mpl_toolkits": "matplotlib"}
+DISTRIBUTION = {
+    "skimage": "scikit-image", "sklearn": "scikit-learn", "PIL": "pillow", "mpl_toolkits": "matplotlib",
+    "nrrd": "pynrrd",
+}  # fmt: skip
 
 
 def name(path: Path) -> str:
@@ -131,7 +134,7 @@ def test_a_model_is_its_card_its_files_and_its_page(card):
     model = zoo.find(card.parent.name)
     assert model.card.name == card.parent.name
     assert model.path == card.parent
-    pinned = {model.card.files.weights.path, model.card.files.graph.path}
+    pinned = {file.path for file in model.card.files.each}
     assert {path.name for path in card.parent.iterdir()} == {zoo.CARD, "README.md", *pinned}
     assert (card.parent / "README.md").read_text() == page(model.card)
     assert (ROOT / "train" / model.card.training.recipe).is_file()

@@ -113,6 +113,44 @@ def tables(
 
 
 @app.command()
+def bench(
+    zoo: Annotated[str, typer.Option(help="A zoo model, or a folder that training wrote.")] = "vnet-battery",
+    samples: Annotated[int, typer.Option(help="Monte-Carlo samples T, at least 1.")] = 16,
+    seed: Annotated[int, typer.Option(help="Of the dropout masks.")] = 0,
+    size: Annotated[int, typer.Option(help="Edge of the synthetic volume in voxels, 16 to 1024.")] = 160,
+    repeats: Annotated[int, typer.Option(help="Rounds after the warm-up; each runs every contender once.")] = 5,
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; all by default.")] = None,
+    engine: Annotated[str, typer.Option(help="auto, openvino, onnxruntime, torch or torch-compiled.")] = "auto",
+    precision: Annotated[str, typer.Option(help="Of the engine, or several with commas: f32,bf16.")] = "f32",
+    against: Annotated[
+        str, typer.Option(help="monai, onnxruntime or both with a comma: what else to time, in turn with segbench.")
+    ] = "",
+    out: Annotated[Path | None, typer.Option(help="Folder for bench.json, bench.md, bench.csv and bench.png.")] = None,
+    json: Json = False,
+) -> None:
+    """Measure speed: segbench, its bare engine, one dense pass and what else there is, interleaved in one run.
+
+    Medians, quartiles and ratios; voxels a second; dense-pass equivalents; the share of the convolution peak, which is
+    measured on the same threads; pipeline overhead; peak memory; agreement with MONAI. The volume is synthetic: the
+    time of a network does not depend on what it sees.
+
+    \b
+    Examples:
+      segbench bench --zoo vnet-battery --samples 16
+      segbench bench --against monai,onnxruntime --precision f32,bf16 --out runs/bench
+      segbench bench --size 96 --samples 4 --repeats 2 --threads 4 --json
+    """
+    from segbench.bench.scene import Request
+    from segbench.cli.bench import listed, run_bench
+
+    request = Request(
+        zoo=zoo, samples=samples, seed=seed, size=size, repeats=repeats, threads=threads, engine=engine,
+        precisions=listed(precision), against=listed(against), out=out,
+    )  # fmt: skip
+    run_bench(request, json)
+
+
+@app.command()
 def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe, such as train/vnet-battery.toml.", show_default=False)],
     out: Annotated[

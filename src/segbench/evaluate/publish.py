@@ -81,11 +81,11 @@ def among(model: Model, siblings: Sequence[Model]) -> SeedsCard | None:
 
 
 def publish(model: Model, rows: Sequence[Path], siblings: Sequence[Model], zoo: Path) -> Path:
-    """Copies weights and graph, and writes card and page, into a folder of the model's name; the card last."""
+    """Copies the model's files, and writes card and page, into a folder of the model's name; the card last."""
     results = tuple(summary(model, read_rows(path), path) for path in rows)
     card = model.card.model_copy(update={"results": results, "seeds": among(model, siblings)})
     out = check_output_folder(zoo / card.name)
-    for file in (card.files.weights, card.files.graph):
+    for file in card.files.each:
         with replacing(out / file.path) as temp:
             shutil.copyfile(model.path / file.path, temp)
     write_bytes(out / README, page(card))

@@ -36,8 +36,17 @@ class Network(nn.Module):
         return self
 
 
+def columns(masks: Tensor, sites: Sequence[Site], number: int) -> Tensor:
+    """The columns [T, C] of `masks` that belong to site `number`."""
+    first = sum(site.channels for site in sites[:number])
+    return masks[:, first : first + sites[number].channels]
+
+
+def apply(x: Tensor, mask: Tensor) -> Tensor:
+    """Multiplies the channels of x [1 or T, C, ...] by a mask [T, C]."""
+    return x * mask.reshape(mask.shape[0], mask.shape[1], *[1] * (x.dim() - 2)).to(x.dtype)
+
+
 def drop(x: Tensor, masks: Tensor, sites: Sequence[Site], number: int) -> Tensor:
     """Multiplies the channels of x [1 or T, C, ...] by the columns of `masks` that belong to site `number`."""
-    first = sum(site.channels for site in sites[:number])
-    mask = masks[:, first : first + sites[number].channels]
-    return x * mask.reshape(mask.shape[0], mask.shape[1], *[1] * (x.dim() - 2)).to(x.dtype)
+    return apply(x, columns(masks, sites, number))

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segbench.masks import Site
-from segbench.nets.network import Network, drop
+from segbench.nets.network import Network, apply, columns
 
 Triple = tuple[int, int, int]
 
@@ -114,17 +114,24 @@ def collapse(weight: Tensor) -> Tensor:
     return torch.einsum("oizyx,az,by,cx->ioabc", weight, z, y, x)
 
 
-class _Stage(nn.Module):
-    """Two convolutions; the second is a residual of the first."""
+def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
+    return x if mask is None else apply(x, mask)
 
-    def __init__(self, first: _Conv | _Join, width: int) -> None:
+
+class _Stage(nn.Module):
+    """Two convolutions; the second is a residual of the first. A light stage is its first convolution alone."""
+
+    def __init__(self, first: _Conv | _Join, width: int, light: bool = False) -> None:
         super().__init__()
         self.first = first
-        self.second = _Conv(width, width, first.reach)
+        self.second = None if light else _Conv(width, width, first.reach)
 
-    def forward(self, *x: Tensor) -> Tensor:
+    def forward(self, *x: Tensor, mask: Tensor | None = None) -> Tensor:
         a = F.relu(self.first(*x))
-        return F.relu(a + self.second(a))
+        if self.second is None:
+            return a
+        # the residual is not masked here: the site after the stage drops, and scales, the same channels once
+        return F.relu(a + self.second(a if mask is None else apply(a, mask)))
 
 
 class VNetBattery(Network):
@@ -132,7 +139,11 @@ class VNetBattery(Network):
 
     Args:
         widths: Channels of each level, the last being the bottom's.
-        kept: Channels that a sample keeps at the bottom and at each up stage, from the bottom upwards.
+        kept: Channels that a sample keeps at the bottom and at each up stage, from the bottom upwards; all of them
+            is a stage without dropout.
+        inner: The second convolution of an up stage sees only the channels that its site keeps: half of the channels
+            kept is then a quarter of the work, not half.
+        light: The last up stage, at full resolution, is one convolution instead of two.
 
     Attributes:
         reach: Neighbours on each side that a convolution sees along (Z, Y, X): 1 or 0.
@@ -141,8 +152,15 @@ class VNetBattery(Network):
     border = "replicate"
     reach: Triple = (1, 1, 1)
 
-    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128), kept: tuple[int, ...] = (64, 32, 16, 8)) -> None:
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (16, 32, 64, 128),
+        kept: tuple[int, ...] = (64, 32, 16, 8),
+        inner: bool = False,
+        light: bool = False,
+    ) -> None:
         super().__init__()
+        self.inner = inner
         if len(widths) < 2 or len(kept) != len(widths):
             raise TypeError(f"widths {widths} and kept {kept} need the same length, at least 2")
         z, y, x = (factor ** (len(widths) - 1) for factor in _factor(self.reach))
@@ -150,13 +168,25 @@ class VNetBattery(Network):
         falling, rising = zip((1, *widths[:-1]), widths, strict=True), widths[::-1]
         self.down = nn.ModuleList(_Stage(_Conv(a, b, self.reach), b) for a, b in falling)
         joins = zip(rising[:-1], rising[1:], strict=True)
-        self.up = nn.ModuleList(_Stage(_Join(a, b, self.reach), b) for a, b in joins)
+        last = len(widths) - 2
+        self.up = nn.ModuleList(
+            _Stage(_Join(a, b, self.reach), b, light and i == last) for i, (a, b) in enumerate(joins)
+        )
         self.head = nn.Conv3d(widths[0], 1, 1)
         names = ("bottom", *(f"up{level}" for level in range(len(widths) - 2, -1, -1)))
         self.sites = tuple(
             Site(name=name, channels=channels, kept=count)
             for name, channels, count in zip(names, rising, kept, strict=True)
+            if count != channels
         )
+        self.site_of = tuple(self._number(name) for name in names)
+
+    def _number(self, name: str) -> int | None:
+        return next((number for number, site in enumerate(self.sites) if site.name == name), None)
+
+    def _mask(self, masks: Tensor, stage: int) -> Tensor | None:
+        number = self.site_of[stage]
+        return None if number is None else columns(masks, self.sites, number)
 
     def forward(self, image: Tensor, masks: Tensor) -> Tensor:
         """Logits [T, 1, Z, Y, X]; their sigmoid is the probability of class 1."""
@@ -167,9 +197,10 @@ class VNetBattery(Network):
                 skips.append(x)
                 x = F.max_pool3d(x, _factor(self.reach))
             x = stage(x)
-        x = drop(x, masks, self.sites, 0)
+        x = _masked(x, self._mask(masks, 0))
         for number, (stage, skip) in enumerate(zip(self.up, reversed(skips), strict=True), start=1):
-            x = drop(stage(x, skip), masks, self.sites, number)
+            mask = self._mask(masks, number)
+            x = _masked(stage(x, skip, mask=mask if self.inner else None), mask)
         return self.head(x)  # type: ignore[no-any-return]
 
     def folded(self) -> Self:

@@ -10,7 +10,7 @@ import torch
 from segbench.data.battery16 import GENERATOR_VERSION
 from segbench.data.phantom import PHANTOM_VERSION
 from segbench.data.pool import Sample
-from segbench.export import graph
+from segbench.export import graph, ranges
 from segbench.hardware import cores, processor
 from segbench.io.files import file_sha256
 from segbench.nets import weights
@@ -29,7 +29,10 @@ WEIGHTS, GRAPH, README = "weights.safetensors", "model.onnx", "README.md"
 def release(
     network: Network, recipe: Recipe, recipe_file: Path, state: State, held_back: list[Sample], out: Path
 ) -> Card:
-    """Writes weights, graph, card and README of a trained network into `out`; the card last, as it pins the rest."""
+    """Writes weights, graph, ranges, card and README of a trained network into `out`; the card last, as it pins all.
+
+    Where the runtime that measures activation ranges is not installed, they are left for `segbench zoo ranges`.
+    """
     weights.round_weights(network)
     on = f"{len(held_back)} phantoms (version {PHANTOM_VERSION})"
     calibration = calibrate(network, held_back, recipe, on) if recipe.calibrate else None
@@ -37,6 +40,8 @@ def release(
     network.eval()
     weights.save(network, out / WEIGHTS)
     graph.export(network, out / GRAPH)
+    seen = [sample.image for sample in held_back]
+    measured = ranges.make(out / GRAPH, seen, network.sites) if ranges.measurable() else None
     losses = [float(record["loss"] or np.nan) for record in state.history[-100:]]
     card = Card(
         name=recipe.name,
@@ -62,6 +67,7 @@ def release(
         files=FilesCard(
             weights=FileCard(path=WEIGHTS, sha256=file_sha256(out / WEIGHTS)),
             graph=FileCard(path=GRAPH, sha256=file_sha256(out / GRAPH)),
+            ranges=measured,
         ),
         training=TrainingCard(
             recipe=recipe_file.name,

@@ -29,6 +29,11 @@ class Model(Strict):
         return self.path / self.card.files.weights.path
 
     @property
+    def ranges(self) -> Path | None:
+        """The JSON file of activation ranges, if there is one."""
+        return self.path / self.card.files.ranges.path if self.card.files.ranges else None
+
+    @property
     def hash(self) -> str:
         """Changes with the card, the weights or the graph, but not with what was measured of them."""
         # the files are pinned in it; what a card leaves at its default changes nothing, so that cards can grow
@@ -64,7 +69,7 @@ def verify(model: Model) -> None:
     Raises:
         InputError: Names the first file that is missing or differs.
     """
-    for file in (model.card.files.weights, model.card.files.graph):
+    for file in model.card.files.each:
         found = file_sha256(model.path / file.path)
         if found != file.sha256:
             raise InputError(

@@ -53,10 +53,22 @@ class FileCard(Strict):
 
 
 class FilesCard(Strict):
-    """Weights for PyTorch, and the graph with inputs `image` and `masks` for every other engine."""
+    """Weights for PyTorch, and the graph with inputs `image` and `masks` for every other engine.
+
+    Attributes:
+        weights: Of PyTorch's network.
+        graph: Made of them.
+        ranges: Of the graph's activations, which int8 needs; None where they were not measured.
+    """
 
     weights: FileCard
     graph: FileCard
+    ranges: FileCard | None = None
+
+    @property
+    def each(self) -> tuple[FileCard, ...]:
+        """All that there are."""
+        return tuple(file for file in (self.weights, self.graph, self.ranges) if file is not None)
 
 
 class TrainingCard(Strict):

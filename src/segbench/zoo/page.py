@@ -5,14 +5,9 @@ from segbench.zoo.card import Card
 
 def page(card: Card) -> str:
     """The README of a model, made from its card alone."""
-    how = {"fixed": "exactly", "balanced": "dealt out evenly"}
+    how = {"fixed": "{}, exactly", "balanced": "{}, dealt out evenly", "bernoulli": "each with probability {}"}
     sites = "\n".join(
-        f"| {site.name} | {site.channels} | "
-        + (
-            f"each with probability {site.keep_probability} |"
-            if site.kind == "bernoulli"
-            else f"{site.kept}, {how[site.kind]} |"
-        )
+        f"| {site.name} | {site.channels} | {how[site.kind].format(site.kept or site.keep_probability)} |"
         for site in card.dropout
     )
     clip = card.input.normalisation.clip_percentiles
@@ -36,7 +31,7 @@ Made from `card.toml` by `segbench train`; edit the recipe `train/{trained.recip
 {"; fixed size, because the answer depends on it" if card.input.fixed_tile else ""}.
 - **Network**: {card.network.kind}, {card.network.parameters:,} parameters.
 - **Licence** of the weights: {card.licence}.
-
+{_int8(card)}
 ## Dropout
 
 Masks are an input of the graph, made from (seed, sample); sample t is one network over a whole volume.
@@ -61,6 +56,11 @@ On phantoms, volumes of another simulator that it never learned from, it reached
 
 {limits}
 """
+
+
+def _int8(card: Card) -> str:
+    pinned = card.files.ranges
+    return f"- **int8**: activations are rounded within the ranges of `{pinned.path}`.\n" if pinned else ""
 
 
 def _seeds(card: Card) -> str:
