@@ -147,7 +147,7 @@ def _tiled(scene: Scene, key: Key, engine: Engine) -> Facts:
     """Facts of a contender that runs over the model's own tiles."""
     kind, precision = key
     grid = scene.grid
-    z, y, x = (c if grid.fixed else min(c, v) for c, v in zip(grid.core, grid.volume, strict=True))
+    z, y, x = (c if grid.fixed else min(c, v) for c, v in zip(grid.cores, grid.volume, strict=True))
     return Facts(
         kind=kind,
         engine=engine.name,

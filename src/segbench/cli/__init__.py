@@ -2,8 +2,7 @@
 
 import sys
 
-# what is not in the base install, and the extra that brings it
-EXTRAS = {"onnx": "cpu", "torch": "train", "safetensors": "train", "onnxscript": "train"}
+TRAINING = frozenset({"torch", "safetensors", "onnx", "onnxscript"})  # what training and export need
 
 
 def main() -> None:
@@ -18,9 +17,9 @@ def main() -> None:
         print(f"segbench: {line}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except ModuleNotFoundError as error:
-        if error.name not in EXTRAS:
+        if error.name not in TRAINING:
             raise
-        print(f"segbench: this needs {error.name}: pip install 'segbench[{EXTRAS[error.name]}]'", file=sys.stderr)  # noqa: T201
+        print(f"segbench: this needs {error.name}: pip install 'segbench[train]'", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except KeyboardInterrupt:
         print("segbench: interrupted", file=sys.stderr)  # noqa: T201

@@ -48,7 +48,7 @@ def eval_(
     samples: Annotated[int, typer.Option(help="Monte-Carlo samples T; 0: no dropout.")] = 16,
     seed: Annotated[int, typer.Option(help="Of the dropout masks: the same seed gives the same rows.")] = 0,
     engine: Annotated[str, typer.Option(help="auto, openvino, onnxruntime, torch or torch-compiled.")] = "auto",
-    precision: Annotated[str, typer.Option(help="f32, or bf16 where the engine has it.")] = "f32",
+    precision: Annotated[str, typer.Option(help="f32, or bf16, int8, f16 where the engine has them.")] = "f32",
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; all by default.")] = None,
     device: Annotated[str, typer.Option(help="cpu, or cuda where the engine runs on it.")] = "cpu",
     thin: Annotated[
@@ -221,6 +221,21 @@ def zoo_verify(
     from segbench.cli.models import verify_models
 
     verify_models(model)
+
+
+@zoo_app.command("ranges")
+def zoo_ranges(
+    folder: Annotated[Path, typer.Argument(help="A model's folder, made before int8 was.")],
+) -> None:
+    """Measure a model's activation ranges on phantoms, which --precision int8 needs; its card and hash change.
+
+    \b
+    Examples:
+      segbench zoo ranges runs/vnet-battery
+    """
+    from segbench.cli.models import add_ranges
+
+    add_ranges(folder)
 
 
 @zoo_app.command("add")

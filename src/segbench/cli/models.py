@@ -40,6 +40,13 @@ def add_model(folder: Path, rows: list[Path], siblings: list[Path], to: Path) ->
     )
 
 
+def add_ranges(folder: Path) -> None:
+    """Measures what int8 needs and pins it in the card."""
+    from segbench.export.ranges import RANGES, add
+
+    results().print(f"{add(folder).name}: {folder / RANGES} written and pinned", soft_wrap=True)
+
+
 def verify_models(name: str | None) -> None:
     """Checks one model, or all; the first fault ends with its message."""
     from segbench.export.verify import verify

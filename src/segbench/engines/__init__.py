@@ -11,13 +11,13 @@ from segbench.errors import EngineError, UnknownNameError
 from segbench.volume import Float32
 from segbench.zoo import Model
 
-# name -> (where it is, the package that it needs, what installs it)
+# name -> (where it is, the packages that it needs, its own first, and what installs them)
 ENGINES = {
-    "openvino": ("segbench.engines.openvino:OpenVino", "openvino", "pip install 'segbench[cpu]'"),
-    "onnxruntime": ("segbench.engines.onnxruntime:OnnxRuntime", "onnxruntime", "pip install 'segbench[cpu]'"),
-    "torch-compiled": ("segbench.engines.pytorch:Compiled", "torch", "pip install 'segbench[train]'"),
-    "torch": ("segbench.engines.pytorch:PyTorch", "torch", "pip install 'segbench[train]'"),
-    "fake": ("segbench.engines.fake:Fake", "numpy", ""),
+    "openvino": ("segbench.engines.openvino:OpenVino", ("openvino", "onnx"), "pip install 'segbench[cpu]'"),
+    "onnxruntime": ("segbench.engines.onnxruntime:OnnxRuntime", ("onnxruntime", "onnx"), "pip install 'segbench[cpu]'"),
+    "torch-compiled": ("segbench.engines.pytorch:Compiled", ("torch",), "pip install 'segbench[train]'"),
+    "torch": ("segbench.engines.pytorch:PyTorch", ("torch",), "pip install 'segbench[train]'"),
+    "fake": ("segbench.engines.fake:Fake", (), ""),
 }
 AUTO = ("openvino", "onnxruntime", "torch")
 
@@ -62,7 +62,7 @@ class Engine(Protocol):
 
 def available() -> list[str]:
     """Engines whose package is installed, the fake one left out."""
-    return [name for name in AUTO if find_spec(ENGINES[name][1]) is not None]
+    return [name for name in AUTO if all(find_spec(package) is not None for package in ENGINES[name][1])]
 
 
 def start(
@@ -95,8 +95,8 @@ def start(
         engine = there[0]
     if engine not in ENGINES:
         raise UnknownNameError("engine", engine, ["auto", *ENGINES])
-    where, package, install = ENGINES[engine]
-    if find_spec(package) is None:
+    where, packages, install = ENGINES[engine]
+    for package in (package for package in packages if find_spec(package) is None):
         raise EngineError(
             f"engine {engine!r} needs the package {package}: {install} (installed: {', '.join(available()) or 'none'})"
         )

@@ -73,8 +73,8 @@ class OpenVino(GraphEngine):
 def _channels_last(model: Any) -> tuple[Any, frozenset[str]]:  # noqa: ANN401  (OpenVINO has no types)
     """The model with its inputs and outputs of several channels as [N, ..., C], and their names.
 
-    The kernels work in that order. What goes from the shared graph to the thin ones would be turned round twice, and once
-    is over a quarter of an int8 encoder's time; as a view of the same memory it stays as it is.
+    The kernels work in that order. What goes from the shared graph to the thin ones would be turned round and back,
+    which takes over a quarter of an int8 encoder's time; as a view of the same memory it stays as it is.
     """
     from openvino import Layout
     from openvino.preprocess import PrePostProcessor
