@@ -24,6 +24,7 @@ from segbench.errors import InputError, OutputError, UnknownNameError
 from segbench.nets import weights
 from segbench.recipe import read_toml
 from segbench.train import calibration, loop
+from segbench.train.average import Average
 from segbench.train.losses import balanced_weights, loss, soft_jaccard
 from segbench.train.recipe import LossRecipe, NetworkRecipe, OptimiserRecipe, Recipe
 
@@ -47,7 +48,10 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path):
     """kill -9 after the first checkpoint, in another process; then on to the end."""
     recipe = tmp_path / "tiny.toml"
     recipe.write_text(
-        TINY.read_text().replace("steps = 6", "steps = 40").replace("validate_every = 3", "validate_every = 40")
+        TINY.read_text()
+        .replace("steps = 6", "steps = 40")
+        .replace("validate_every = 3", "validate_every = 40")
+        .replace("warmup_steps = 2", "warmup_steps = 2\naverage = 0.9")
     )
     run(recipe, tmp_path / "whole", tmp_path / "cache")
     process = run(recipe, tmp_path / "killed", tmp_path / "cache", wait=False)
@@ -69,6 +73,19 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path):
     assert (tmp_path / "whole" / "curves.png").stat().st_size > 5000
     with pytest.raises(InputError, match="another recipe"):
         _resume_with_other_seed(recipe, tmp_path / "killed")
+
+
+def test_the_average_is_what_its_formula_says():
+    network = untrained()
+    average, expected = Average(network, 0.9), network.head.weight.detach().clone()
+    for step in range(1, 30):
+        with torch.no_grad():
+            network.head.weight.add_(torch.randn(network.head.weight.shape))
+        average.update(network, step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * network.head.weight.detach()
+    torch.testing.assert_close(average.network.head.weight, expected)
+    assert not torch.equal(average.network.head.weight, network.head.weight)
 
 
 def _resume_with_other_seed(recipe, out):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from segbench.errors import InputError
 from segbench.nets.network import Network
+from segbench.train.average import Average
 
 Record = dict[str, float | int | str | None]
 
@@ -32,9 +33,18 @@ class State:
     history: list[Record]
 
 
-def save(path: Path, network: Network, optimiser: torch.optim.Optimizer, state: State, run: str) -> None:
+def save(
+    path: Path,
+    network: Network,
+    optimiser: torch.optim.Optimizer,
+    state: State,
+    run: str,
+    average: Average | None = None,
+) -> None:
     """Writes the state; `run` is the hash of the recipe that it belongs to."""
     tensors: dict[str, Tensor] = {f"network.{k}": v for k, v in network.state_dict().items()}
+    if average is not None:
+        tensors |= {f"average.{k}": v for k, v in average.state().items()}
     for number, values in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{number}.{k}": torch.as_tensor(v) for k, v in values.items()}
     metadata = {
@@ -50,8 +60,10 @@ def save(path: Path, network: Network, optimiser: torch.optim.Optimizer, state: 
     temporary.replace(path)
 
 
-def restore(path: Path, network: Network, optimiser: torch.optim.Optimizer, run: str) -> State:
-    """Loads the state into network and optimiser.
+def restore(
+    path: Path, network: Network, optimiser: torch.optim.Optimizer, run: str, average: Average | None = None
+) -> State:
+    """Loads the state into network, optimiser and average.
 
     Raises:
         InputError: The file is damaged, or belongs to another recipe.
@@ -65,6 +77,8 @@ def restore(path: Path, network: Network, optimiser: torch.optim.Optimizer, run:
     if metadata.get("run") != run:
         raise InputError(f"{path}: belongs to another recipe; choose another --out or remove it to begin anew")
     network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
+    if average is not None:
+        average.network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("average.")})
     slots: dict[int, dict[str, Any]] = {}
     for key, value in tensors.items():
         if key.startswith("optimiser."):

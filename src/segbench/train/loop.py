@@ -20,6 +20,7 @@ from segbench.masks import SAMPLES, masks, ones
 from segbench.metrics.counts import confusion
 from segbench.metrics.overlap import accuracy, miou
 from segbench.nets.network import Network
+from segbench.train.average import Average
 from segbench.train.checkpoint import Record, State, restore, save
 from segbench.train.losses import loss
 from segbench.train.recipe import OptimiserRecipe, Recipe
@@ -138,7 +139,9 @@ def fit(
     network.train()
     optimiser = make_optimiser(network, recipe.optimiser)
     path, run = out / "checkpoint.safetensors", recipe_hash(recipe)
-    state = restore(path, network, optimiser, run) if path.exists() else State(0, 0.0, [])
+    average = Average(network, recipe.optimiser.average) if recipe.optimiser.average else None
+    state = restore(path, network, optimiser, run, average) if path.exists() else State(0, 0.0, [])
+    result = average.network if average else network
     last = min(recipe.steps, steps or recipe.steps)
     before, start = state.seconds, time.perf_counter()
     with ThreadPoolExecutor(1) as ahead:
@@ -148,16 +151,17 @@ def fit(
             upcoming = ahead.submit(make_batch, data[0], recipe, state.step + 1)
             record = _step(network, optimiser, recipe, state.step, images, target)
             state.step += 1
+            if average is not None:
+                average.update(network, state.step)
             state.seconds = before + time.perf_counter() - start
             if state.step % recipe.validate_every == 0 or state.step == last:
-                record |= validate(network, data[1], recipe)
+                record |= validate(result, data[1], recipe)
             state.history.append(record)
             if state.step % recipe.checkpoint_every == 0 or state.step == last:
-                save(path, network, optimiser, state, run)
+                save(path, network, optimiser, state, run, average)
             if report is not None:
                 report(record)
-    network.eval()
-    return network, state
+    return result.eval(), state
 
 
 def _step(

@@ -58,6 +58,7 @@ class OptimiserRecipe(Strict):
         schedule: "cosine" falls to zero at the last step; "sandia" is exp(0.01 (10 - epoch)) after epoch 10.
         steps_per_epoch: What the sandia schedule counts as an epoch.
         clip_norm: Gradients are clipped to this norm.
+        average: Decay of the moving average of the weights that is validated and released; None: the last weights.
     """
 
     kind: Literal["adam", "adamw"] = "adamw"
@@ -67,6 +68,7 @@ class OptimiserRecipe(Strict):
     schedule: Literal["cosine", "sandia"] = "cosine"
     steps_per_epoch: int = Field(default=100, ge=1)
     clip_norm: float | None = Field(default=None, gt=0)
+    average: float | None = Field(default=None, gt=0, lt=1)
 
 
 class LossRecipe(Strict):
