@@ -30,7 +30,7 @@ _TWO = frozenset({"Add", "Sub", "Mul"})
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 
 
-def _attribute(node: onnx.NodeProto, name: str) -> object:
+def attribute(node: onnx.NodeProto, name: str) -> object:
     """An attribute's value, None where the node has none."""
     return next((onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == name), None)
 
@@ -47,12 +47,12 @@ def check(node: onnx.NodeProto, constants: Mapping[str, Array]) -> None:
     """
     kind, why = node.op_type, ""
     if kind in _CONVOLUTIONS:
-        if _attribute(node, "group") not in (None, 1):
+        if attribute(node, "group") not in (None, 1):
             why = "a grouped convolution"
         elif node.input[1] not in constants:
             why = "a convolution whose weights are computed"
     elif kind == "Pad":
-        constant = _attribute(node, "mode") in (None, b"constant")
+        constant = attribute(node, "mode") in (None, b"constant")
         fills = len(node.input) > 2 and node.input[2] and np.any(constants.get(node.input[2], np.ones(1)) != 0)
         why = "a border of another value than zero" if fills and constant else ""
         if _touches_channels(node, constants, 1, pads=True):
@@ -62,7 +62,7 @@ def check(node: onnx.NodeProto, constants: Mapping[str, Array]) -> None:
     elif kind == "Resize":
         why = "a resize to given sizes" if len(node.input) > 3 and node.input[3] else ""
     elif kind == "Concat":
-        why = "" if _attribute(node, "axis") == 1 else "a concatenation along another axis than channels"
+        why = "" if attribute(node, "axis") == 1 else "a concatenation along another axis than channels"
     elif kind not in _STILL_ZERO | _POINTWISE | _TWO:
         why = f"{kind}, which may mix channels"
     if why:
@@ -180,7 +180,7 @@ def constants_of(graph: onnx.GraphProto) -> dict[str, Array]:
     found: dict[str, Array] = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant":
-            value = _attribute(node, "value")
+            value = attribute(node, "value")
             if isinstance(value, onnx.TensorProto):
                 found[node.output[0]] = numpy_helper.to_array(value)
     return found

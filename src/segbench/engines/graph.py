@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from segbench.engines import WHOLE, Bound, Box
 from segbench.engines.channels import UnthinnableError
+from segbench.engines.cropping import cropped
+from segbench.engines.regions import Region, Regions, output_shapes, union, whole
 from segbench.engines.thin import IMAGE, LOGITS, MASKS, ThinGraphs, Thinner
 from segbench.errors import EngineError
 from segbench.masks import ones
@@ -94,34 +97,72 @@ class _Masked:
         return np.concatenate(parts)
 
 
+@dataclass(frozen=True)
+class _Ready:
+    """The graphs of one shape of tile, loaded.
+
+    Attributes:
+        shared: Image to links.
+        samples: Links to logits of the samples that each graph computes.
+        box: The part of the tile that they compute.
+    """
+
+    shared: Loaded
+    samples: list[Loaded]
+    box: Region
+
+
 class _Thin:
     """The shared graph on all threads, then the samples side by side, each on threads of its own."""
 
     def __init__(self, graphs: ThinGraphs, runtime: Runtime, threads: int) -> None:
         self._graphs, self._runtime, self._threads = graphs, runtime, threads
         self._pool = ThreadPoolExecutor(len(graphs.samples))
-        self._shared: dict[Shape, Loaded] = {}
-        self._samples: dict[Shape, list[Loaded]] = {}
+        self._ready: dict[tuple[Shape, Region], _Ready] = {}
 
     def __call__(self, image: Float32, inner: Box = WHOLE) -> Float32:
         """See `Bound`."""
-        graphs = self._graphs
-        if image.shape not in self._shared:
-            shapes = {IMAGE: image.shape}
-            self._shared[image.shape] = self._runtime.load(graphs.shared, shapes, graphs.links, self._threads)
-        links = dict(zip(graphs.links, self._shared[image.shape]({IMAGE: image}), strict=True))
-        if image.shape not in self._samples:
-            self._samples[image.shape] = self._load({name: link.shape for name, link in links.items()})
-        done = [self._pool.submit(loaded, links) for loaded in self._samples[image.shape]]
+        graphs, box = self._graphs, _middle(image.shape[2:], inner)
+        if (image.shape, box) not in self._ready:
+            self._ready[image.shape, box] = self._load(image.shape, box)
+        ready = self._ready[image.shape, box]
+        links = dict(zip(graphs.links, ready.shared({IMAGE: image}), strict=True))
+        done = [self._pool.submit(loaded, links) for loaded in ready.samples]
         said = {
             number: logits
             for numbers, future in zip(graphs.numbers, done, strict=True)
             for number, logits in zip(numbers, future.result(), strict=True)
         }
-        return np.concatenate([said[number][(..., *inner)] for number in sorted(said)])
+        z, y, x = (
+            slice((s.start or 0) - low, (edge if s.stop is None else s.stop) - low)
+            for s, edge, (low, _) in zip(inner, image.shape[2:], box, strict=True)
+        )
+        return np.concatenate([said[number][..., z, y, x] for number in sorted(said)])
 
-    def _load(self, shapes: dict[str, Shape]) -> list[Loaded]:
+    def _load(self, shape: Shape, box: Region) -> _Ready:
+        """Graphs that compute no more of a tile than its box needs."""
         graphs, each = self._graphs, max(1, self._threads // len(self._graphs.samples))
         names = [[f"{LOGITS}/{number}" for number in numbers] for numbers in graphs.numbers]
-        pairs = zip(graphs.samples, names, strict=True)
-        return [self._runtime.load(graph, shapes, outputs, each) for graph, outputs in pairs]
+        links = output_shapes(graphs.shared, {IMAGE: shape})
+        thin = [
+            Regions(graph, links, dict.fromkeys(outputs, box))
+            for graph, outputs in zip(graphs.samples, names, strict=True)
+        ]
+        there = {name: union([sample.of(name) for sample in thin]) for name in links}
+        there |= {IMAGE: whole(shape[2:])} if IMAGE in links else {}
+        cut = {name: (*links[name][:2], *(high - low for low, high in box)) for name, box in there.items()}
+        shared = cropped(Regions(graphs.shared, {IMAGE: shape}, there), {IMAGE: whole(shape[2:])})
+        samples = [
+            self._runtime.load(cropped(sample, there), cut, outputs, each)
+            for sample, outputs in zip(thin, names, strict=True)
+        ]
+        return _Ready(self._runtime.load(shared, {IMAGE: shape}, graphs.links, self._threads), samples, box)
+
+
+def _middle(edges: Shape, inner: Box) -> Region:
+    """The box that tiles of this shape ask for: their last ones ask for less of it, and all run the same graphs."""
+    found = []
+    for edge, part in zip(edges, inner, strict=True):
+        low, high = part.start or 0, edge if part.stop is None else part.stop
+        found.append((low, max(high, edge - low)))
+    return tuple(found)

@@ -26,7 +26,7 @@ Range = tuple[float, float]
 
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 # these move or choose values and leave them as they are: rounding first gives the same, on a quarter of the bytes
-_MOVES = frozenset({"Pad", "MaxPool", "Gather"})
+_MOVES = frozenset({"Pad", "MaxPool", "Gather", "Slice"})
 UINT8, INT8 = 255, 127
 
 
