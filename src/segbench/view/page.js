@@ -152,7 +152,7 @@ function draw(all = false) {
     view.lineA.style.top = `${(cross[down] + 0.5) / about.shape[down] * 100}%`;
     view.lineD.style.left = `${(cross[across] + 0.5) / about.shape[across] * 100}%`;
     view.slider.value = cross[axis];
-    view.where.textContent = `${AXES[axis]} ${range(axis, cross[axis])} of ${about.full[axis]}`;
+    view.where.textContent = `${AXES[axis]} ${range(axis, cross[axis])} of 0–${about.full[axis] - 1}`;
   }
   readOut();
 }
@@ -252,7 +252,7 @@ function layout() {
   for (const view of views) {
     view.frame.style.width = `${size(view.across)}px`;
     view.frame.style.height = `${size(view.down)}px`;
-    view.section.style.width = `${Math.max(size(view.across), 170)}px`; // its heading is no narrower
+    view.section.style.width = `${Math.max(size(view.across), 200)}px`; // its heading is no narrower
     scaleBar(view, scale, size(view.across));
   }
   main.className = `${side ? "side" : cell ? "cell" : "below"}${single ? " single" : ""}`;

@@ -97,7 +97,8 @@ def open_result(folder: str | Path) -> Result:
         raise InputError(f"{folder}: no zarr group ({_reason(error)}): give what `segbench predict` wrote") from error
     with _one_line(folder):
         ome = attributes.get("ome")
-        names = [str(channel["label"]) for channel in ome["omero"]["channels"]] if isinstance(ome, dict) else []
+        omero = ome.get("omero") if isinstance(ome, dict) else None
+        names = [channel["label"] for channel in omero["channels"]] if omero else []
         absent = [name for name in MAPS if name not in names]
         if absent:
             raise InputError(f"{folder}: no result of `segbench predict`: it has no map {absent[0]!r}")
