@@ -37,7 +37,7 @@ class Result:
         self.maps = random.integers(0, 6900, (4, *shape), dtype=np.uint16)
         self.labels = random.integers(0, 2, shape, dtype=np.uint8)
         said = {
-            "source": str(self.scan), "model": "vnet-battery", "version": "0.3.0", "samples": 16, "seed": 7,
+            "source": str(self.scan), "model": "vnet-battery", "model_version": "0.3.0", "version": "0.2.0", "samples": 16, "seed": 7,
             "classes": ["void", "active"],
             "summary": {"fractions": {"active": {"mean": 0.25, "low": 0.2, "high": 0.3}}},
         }  # fmt: skip
@@ -204,7 +204,7 @@ def test_what_the_header_says(made, tmp_path):
     view(made.folder, tmp_path / "p.html")
     about = Seen(tmp_path / "p.html").about
     facts = dict(about["facts"])
-    assert facts["model"] == "vnet-battery 0.3.0"
+    assert (facts["model"], facts["segbench"]) == ("vnet-battery 0.3.0", "0.2.0")
     assert (facts["samples"], facts["seed"], facts["scan"]) == ("16", "7", str(made.scan))
     assert facts["voxel size"] == "2 x 0.5 x 0.5 µm"
     assert about["voxel_um"] == [2.0, 0.5, 0.5]
@@ -212,6 +212,17 @@ def test_what_the_header_says(made, tmp_path):
     assert [(c["value"], c["name"], tuple(c["rgba"])) for c in about["classes"]] == [
         (0, "void", COLOURS[0][1]), (1, "active", COLOURS[1][1]),
     ]  # fmt: skip
+
+
+def test_maps_in_the_unit_that_the_result_says(tmp_path):
+    coarse = Result(tmp_path, said={"unit_of_maps": 1e-3, "classes": ["a", "b", "c"]})
+    view(coarse.folder, coarse.page)
+    page = Seen(coarse.page)
+    assert page.about["layers"]["probability"]["high"] == pytest.approx(1)
+    # of three classes; but nothing is cut
+    assert page.about["layers"]["entropy"]["high"] == pytest.approx(max(1.099, coarse.maps[1].max() / 1000))
+    np.testing.assert_array_equal(page.layer("probability"), as_bytes(coarse.maps[0], 0, 1000))
+    np.testing.assert_array_equal(page.layer("entropy"), as_bytes(coarse.maps[1], 0, coarse.maps[1].max()))
 
 
 def test_without_a_voxel_size(tmp_path):
@@ -241,7 +252,7 @@ def test_hostile_text_stays_text(tmp_path):
     plain = Result(tmp_path)
     share = {"mean": 0.5, "low": 0.4, "high": 0.6}
     said = {
-        "source": f"/scans/{HOSTILE}.tif", "model": HOSTILE, "version": "\x1b[31m\u202e", "warnings": [HOSTILE],
+        "source": f"/scans/{HOSTILE}.tif", "model": HOSTILE, "model_version": "\x1b[31m\u202e", "warnings": [HOSTILE],
         "classes": ["void", HOSTILE], "summary": {"fractions": {HOSTILE: share}},
     }  # fmt: skip
     view(plain.folder, plain.page)
@@ -322,7 +333,7 @@ def attributes(folder, change):
 BROKEN = {
     "no folder": (shutil.rmtree, "there is no such folder"),
     "an empty folder": (lambda f: (shutil.rmtree(f), f.mkdir()), "no zarr group"),
-    "another zarr": (lambda f: (shutil.rmtree(f), zarr.create_group(f)), "no result of `segbench predict`"),
+    "another zarr": (lambda f: (shutil.rmtree(f), zarr.create_group(f)), "no result of `segbench predict`, or an unf"),
     "an array": (lambda f: (shutil.rmtree(f), zarr.create_array(f, shape=(3,), dtype="u1")), "no zarr group"),
     "broken JSON": (lambda f: (f / "zarr.json").write_text("{"), "no zarr group"),
     "a map is missing": (lambda f: attributes(f, lambda a: a["ome"]["omero"]["channels"].pop(1)), "no map 'entropy'"),

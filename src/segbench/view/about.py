@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 LONGEST = 500  # characters of a text that a page shows
+UNIT = 1e-4  # of maps, where a result does not say
 MOST = 256  # classes; labels are uint8
 
 Colour = tuple[int, int, int, int]
@@ -33,17 +34,20 @@ class About:
     Attributes:
         source: Path of the scan, as it was written: not fit for a terminal.
         model: Name.
-        version: Of the model.
+        model_version: Of the model.
+        version: Of the segbench that wrote it.
         samples: How many Monte-Carlo samples.
         seed: Of their masks.
         classes: Names; the place is the label's value.
         shares: Of the classes.
         warnings: What speaks against trusting it, a sentence each.
         colours: Red, green, blue and opacity of each label, 0 to 255.
+        unit: What the maps are whole numbers of: of 1, or of a nat.
     """
 
     source: str | None
     model: str | None
+    model_version: str | None
     version: str | None
     samples: int | None
     seed: int | None
@@ -51,6 +55,7 @@ class About:
     shares: tuple[Share, ...]
     warnings: tuple[str, ...]
     colours: Mapping[int, Colour]
+    unit: float
 
     def colour(self, value: int) -> Colour:
         """Of the label `value`, which may have none in the file."""
@@ -75,6 +80,7 @@ def about(said: object, labels: Mapping[str, Any]) -> About:
     return About(
         source=source if isinstance(source := told.get("source"), str) else None,
         model=_text(told.get("model")),
+        model_version=_text(told.get("model_version")),
         version=_text(told.get("version")),
         samples=_whole(told.get("samples")),
         seed=_whole(told.get("seed")),
@@ -82,6 +88,7 @@ def about(said: object, labels: Mapping[str, Any]) -> About:
         shares=_shares(fractions if isinstance(fractions, dict) else {}),
         warnings=tuple(text for text in map(_text, _list(told.get("warnings"))[:20]) if text),
         colours=_colours(labels),
+        unit=unit if (unit := _number(told.get("unit_of_maps"))) and 1e-6 <= unit <= 1 else UNIT,
     )
 
 

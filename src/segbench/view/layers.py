@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segbench.errors import InputError
-from segbench.view.result import MAPS, UNITS, Level, Result, Shape
+from segbench.view.result import MAPS, Level, Result, Shape
 from segbench.volume import Float32, UInt8
 
 PAGE_BYTES = 30_000_000  # of all layers, as text
@@ -91,15 +91,17 @@ def _map(result: Result, level: Level, name: str) -> Layer:
     """
     values = result.read_map(name, level)
     largest = int(values.max())
+    unit = result.about.unit
     if name == "probability":
-        top = UNITS
+        top = round(1 / unit)
     elif name == "entropy":
-        top = max(largest, round(UNITS * math.log(max(2, len(result.about.classes)))))
+        top = max(largest, round(math.log(max(2, len(result.about.classes))) / unit))
     else:
         top = max(largest, 1)
     share = (values.astype(np.uint32) * 510 + top) // (2 * top)  # rounded to the nearest of 255
-    unit = "" if name == "probability" else "nat"
-    return _layer(name, np.minimum(share, 255).astype(np.uint8), 0.0, top / UNITS, unit)
+    return _layer(
+        name, np.minimum(share, 255).astype(np.uint8), 0.0, top * unit, "" if name == "probability" else "nat"
+    )
 
 
 def _layer(name: str, values: UInt8, low: float = 0.0, high: float = 255.0, unit: str = "") -> Layer:

@@ -78,9 +78,10 @@ def _about(result: Result, level: Level, layers: Sequence[Layer], warnings: Sequ
 def _facts(result: Result, level: Level) -> list[tuple[str, str]]:
     said, voxel = result.about, result.voxel_um
     known = {
-        "model": " ".join(part for part in (said.model, said.version) if part),
+        "model": " ".join(part for part in (said.model, said.model_version) if part),
         "samples": "" if said.samples is None else str(said.samples),
         "seed": "" if said.seed is None else str(said.seed),
+        "segbench": said.version or "",
         "scan": printable(said.source or ""),
         "voxels (z, y, x)": " x ".join(map(str, result.levels[0].shape)),
         "voxel size": "unknown" if voxel is None else _edges(voxel),

@@ -20,7 +20,6 @@ UInt16 = npt.NDArray[np.uint16]
 Shape = tuple[int, int, int]
 
 MAPS = ("probability", "entropy", "mutual_information")
-UNITS = 10_000  # a map's whole numbers are so many to one: to probability 1, or to a nat
 LABELS = "labels/segmentation"
 # A chunk is decoded whole, and one that says it is larger is no work of ours.
 CHUNK_BYTES = 2**30
@@ -67,7 +66,7 @@ class Result:
     about: About
 
     def read_map(self, name: str, level: Level) -> UInt16:
-        """The map `name` of `MAPS`, (Z, Y, X), in 1/10000 (of 1, or of a nat)."""
+        """The map `name` of `MAPS`, (Z, Y, X), in `about.unit`."""
         with _one_line(self.folder):
             array = _array(self.folder, level.path, "uint16", 4)
             return np.asarray(array[self.channels[name]], np.uint16)
@@ -101,7 +100,9 @@ def open_result(folder: str | Path) -> Result:
         names = [channel["label"] for channel in omero["channels"]] if omero else []
         absent = [name for name in MAPS if name not in names]
         if absent:
-            raise InputError(f"{folder}: no result of `segbench predict`: it has no map {absent[0]!r}")
+            raise InputError(
+                f"{folder}: no result of `segbench predict`, or an unfinished one: it has no map {absent[0]!r}"
+            )
         channels = {name: names.index(name) for name in MAPS}
         below = zarr.open_group(folder, path=LABELS, mode="r").attrs.asdict()
         levels = _levels(folder, _datasets(attributes), _datasets(below))
