@@ -37,8 +37,8 @@ class Result:
         self.maps = random.integers(0, 6900, (4, *shape), dtype=np.uint16)
         self.labels = random.integers(0, 2, shape, dtype=np.uint8)
         said = {
-            "source": str(self.scan), "model": "vnet-battery", "model_version": "0.3.0", "version": "0.2.0", "samples": 16, "seed": 7,
-            "classes": ["void", "active"],
+            "source": str(self.scan), "model": "vnet-battery", "model_version": "0.3.0", "version": "0.2.0",
+            "samples": 16, "seed": 7, "classes": ["void", "active"],
             "summary": {"fractions": {"active": {"mean": 0.25, "low": 0.2, "high": 0.3}}},
         }  # fmt: skip
         options = {"said": said, "colours": COLOURS, "voxel_um": voxel_um} | options
@@ -290,6 +290,8 @@ def test_a_scan_that_moved(made, tmp_path):
     assert "gone.tif" in sentence
     assert Seen(moved.page).about["warnings"] == [sentence]
     assert view(moved.folder, moved.page, scan=str(moved.scan)).warnings == ()
+    beside = Result(tmp_path, said={"source": moved.scan.name})
+    assert view(beside.folder, beside.page).warnings == ()
     assert "grey" in Seen(moved.page).about["layers"]
 
 

@@ -152,7 +152,7 @@ function draw(all = false) {
     view.lineA.style.top = `${(cross[down] + 0.5) / about.shape[down] * 100}%`;
     view.lineD.style.left = `${(cross[across] + 0.5) / about.shape[across] * 100}%`;
     view.slider.value = cross[axis];
-    view.where.textContent = `${AXES[axis]} ${range(axis, cross[axis])} of 0–${about.full[axis] - 1}`;
+    view.where.textContent = `${AXES[axis]} ${range(axis, cross[axis])}${about.full[axis] > 1 ? ` of 0–${about.full[axis] - 1}` : ""}`;
   }
   readOut();
 }
@@ -235,28 +235,35 @@ function buildHeader() {
 
 // ---- layout
 
-/** All planes at one scale, in line with each other: Z plane, X plane beside it, Y plane below; panel where there is room. */
+/** All planes at one scale, in line with each other, as large as can be: two by two or in a row, the panel where there is room. */
 function layout() {
-  const main = $("views"), single = views.length === 1, panel = 320, gap = 12, chrome = 52; // heading and slider of a plane
-  const wide = main.parentElement.clientWidth - 28, top = main.getBoundingClientRect().top + scrollY;
-  const high = Math.max(300, innerHeight - top - 12);
-  const side = wide > 980 || (single && wide > 700);
-  const width = wide - (side ? panel + gap : 0) - (single ? 0 : gap);
-  const height = high - (single ? chrome : 2 * chrome + gap);
-  const first = views[0], columns = EXTENT[first.across] + (single ? 0 : EXTENT[0]);
-  const lines = EXTENT[first.down] + (single ? 0 : EXTENT[0]);
-  const fit = (room) => Math.min(width / columns, Math.max(room, 240) / lines);
-  const cell = !side && !single && EXTENT[0] * fit(height) >= 290;
-  const scale = fit(side || cell ? height : height - 210);
-  const size = (axis) => Math.max(40, Math.round(EXTENT[axis] * scale)); // of a few slices a strip that can be seen
+  const main = $("views"), single = views.length === 1, gap = 12, chrome = 52; // chrome: heading and slider of a plane
+  const wide = main.clientWidth || document.body.clientWidth - 28;
+  const high = Math.max(500, innerHeight - (main.getBoundingClientRect().top + scrollY) - 10);
+  const side = 320 + gap, under = (wide > 900 ? 190 : 330) + gap; // the panel, beside or below
+  const [w, h, d] = [EXTENT[views[0].across], EXTENT[views[0].down], single ? 0 : EXTENT[0]];
+  const n = single ? 1 : 2;
+  // name, width and height of all planes, how many columns and rows, what the panel takes
+  const options = [["side", w + d, h + d, n, n, side, 0], ["below", w + d, h + d, n, n, 0, under]];
+  if (!single) options.push(["cell", w + d, h + d, 2, 2, 0, 0], ["row", 2 * w + d, Math.max(h, d), 3, 1, 0, under]);
+  const scales = options.map(([name, across, down, columns, lines, right, below]) => {
+    const room = wide - right - gap * (columns - 1), tall = (high - below - (chrome + gap) * lines + gap) / down;
+    const scale = Math.min(room / across, tall);
+    if (d * scale >= (name === "cell" ? 290 : 200) || single) return scale;
+    return name === "cell" ? 0 : Math.min((room - 200) / (across - d), tall); // a heading is no narrower
+  });
+  const narrow = !single && wide < 600; // a telephone scrolls
+  const scale = narrow ? wide / Math.max(w, d) : Math.max(...scales);
+  const name = narrow ? "stack" : options[scales.indexOf(scale)][0];
+  const size = (axis) => Math.max(40, Math.floor(EXTENT[axis] * scale)); // of a few slices a strip that can be seen
   for (const view of views) {
     view.frame.style.width = `${size(view.across)}px`;
     view.frame.style.height = `${size(view.down)}px`;
-    view.section.style.width = `${Math.max(size(view.across), 200)}px`; // its heading is no narrower
+    view.section.style.width = `${Math.max(size(view.across), 200)}px`;
     scaleBar(view, scale, size(view.across));
   }
-  main.className = `${side ? "side" : cell ? "cell" : "below"}${single ? " single" : ""}`;
-  $("panel").style.width = cell ? `${Math.max(size(0), 290)}px` : side ? `${panel}px` : "";
+  main.className = `${name}${single ? " single" : ""}`;
+  $("panel").style.width = name === "cell" ? `${size(0)}px` : name === "side" ? `${side - gap}px` : "";
 }
 
 function scaleBar(view, scale, width) {

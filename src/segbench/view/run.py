@@ -70,13 +70,18 @@ def view(
 
 def _scan(result: Result, given: str | None) -> tuple[Volume | None, str]:
     """The scan, or why there is none."""
-    path = given or result.about.source
-    if not path:
-        return None, "Without grey values: the result does not say where its scan is."
-    try:
-        return open_scan(path, result.levels[0].shape, trusted=given is not None), ""
-    except SegbenchError as error:
-        return None, f"Without grey values: {printable(str(error))}"
+    source = result.about.source
+    # a path that is not absolute starts where predict was called, or where the scan and its result lie together
+    paths = [path for path in (given or source,) if path]
+    if source and not given and "://" not in source:
+        paths.append(str(result.folder.parent / source))
+    reasons = []
+    for path in dict.fromkeys(paths):
+        try:
+            return open_scan(path, result.levels[0].shape, trusted=given is not None), ""
+        except SegbenchError as error:
+            reasons.append(printable(str(error)))
+    return None, f"Without grey values: {[*reasons, 'the result does not say where its scan is.'][0]}"
 
 
 def _grey(volume: Volume, level: Level, progress: Callable[[int, int], None] | None) -> tuple[list[Layer], str]:
