@@ -22,5 +22,5 @@ def main() -> None:
         print(f"segbench: this needs {error.name}: pip install 'segbench[train]'", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except KeyboardInterrupt:
-        print("segbench: interrupted", file=sys.stderr)  # noqa: T201
+        print("segbench: interrupted; what goes on does so with the same command", file=sys.stderr)  # noqa: T201
         sys.exit(130)

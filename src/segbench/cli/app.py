@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from segbench import __version__
+from segbench.cli.groups import Json, Root, Size, data_app, zoo_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -14,15 +15,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Segment battery-electrode CT with per-voxel uncertainty, and measure how well that works.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="The embedded benchmark battery16, and manifests of your own data.")
-zoo_app = typer.Typer(no_args_is_help=True, help="The models that there are.")
 app.add_typer(data_app, name="data")
 app.add_typer(zoo_app, name="zoo")
-
-Json = Annotated[bool, typer.Option("--json", help="Print the same as JSON to standard output.")]
-Root = Annotated[Path | None, typer.Option(help="Folder that the manifest's paths start from; its own by default.")]
-Size = Annotated[int, typer.Option(help="Edge of a simulated volume in voxels.")]
-Seed = Annotated[int, typer.Option(help="Another seed gives other volumes of the same domains.")]
 
 
 def _version(wanted: bool) -> None:
@@ -78,6 +72,57 @@ def eval_(
         zoo, domain, data, root, samples, seed, engine, precision, threads, device, thin, size, out, invert
     )
     run_eval(request, json)
+
+
+@app.command()
+def predict(
+    scan: Annotated[str, typer.Argument(metavar="SCAN", help="A file, folder, pattern or address; docs/formats.md.")],
+    out: Annotated[Path, typer.Option(help="The result, RESULT.zarr; with --format tiff a folder.")],
+    zoo: Annotated[str, typer.Option(help="A zoo model, or a folder that training wrote.")] = "vnet-battery",
+    samples: Annotated[int, typer.Option(help="Monte-Carlo samples T; 0: no dropout.")] = 16,
+    seed: Annotated[int, typer.Option(help="Of the dropout masks: the same seed gives the same bytes.")] = 0,
+    engine: Annotated[str, typer.Option(help="auto, openvino, onnxruntime, torch or torch-compiled.")] = "auto",
+    precision: Annotated[str, typer.Option(help="f32, or bf16, int8, f16 where the engine has them.")] = "f32",
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; all by default.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, or cuda where the engine runs on it.")] = "cpu",
+    thin: Annotated[
+        bool | None,
+        typer.Option("--thin/--no-thin", help="A sample computes kept channels only; by default where it can."),
+    ] = None,
+    voxel_um: Annotated[
+        str | None, typer.Option(metavar="UM|Z,Y,X", help="Voxel size in µm, where the file does not say it.")
+    ] = None,
+    invert: Annotated[bool, typer.Option("--invert", help="Material is dark: segment the negative.")] = False,
+    keep_samples: Annotated[int, typer.Option(min=0, help="Keep the labels of so many single samples.")] = 0,
+    shard: Annotated[str, typer.Option(metavar="I/N", help="Do part I of N, from 0; the last one completes.")] = "0/1",
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS|local:N", help="Compute on a Dask scheduler's workers.")
+    ] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin anew instead of going on.")] = False,
+    format_: Annotated[str, typer.Option("--format", help="zarr, or tiff for a folder of BigTIFF files.")] = "zarr",
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary.")] = False,
+    json: Json = False,
+) -> None:
+    """Segment a scan of any size: labels, probability and uncertainty as OME-Zarr; killed, it goes on.
+
+    Axes are (Z, Y, X). The same command goes on where it was left, and the result is the same byte for byte.
+
+    \b
+    Examples:
+      segbench predict scan.tif --zoo vnet-battery --out scan.zarr
+      segbench predict 'slices/*.tif' --voxel-um 0.5 --out scan.zarr --precision bf16
+      segbench predict scan.h5::/entry/data --samples 32 --keep-samples 4 --out scan.zarr
+      segbench predict scan.tif --out scan.zarr --shard 0/8
+      segbench predict scan.tif --out scan.zarr --dask local:2
+      segbench predict scan.tif --out labels --format tiff
+    """
+    from segbench.cli.prediction import Asked, run_predict
+
+    asked = Asked(
+        scan, zoo, out, samples, seed, engine, precision, threads, device, thin, voxel_um, invert, keep_samples,
+        shard, dask, restart, format_, quiet,
+    )  # fmt: skip
+    run_predict(asked, json)
 
 
 @app.command()
@@ -197,158 +242,3 @@ def view(
     from segbench.cli.view import run_view
 
     run_view(result, out, scan, edge)
-
-
-@zoo_app.command("list")
-def zoo_list(json: Json = False) -> None:
-    """List the models of the zoo.
-
-    \b
-    Example:
-      segbench zoo list
-    """
-    from segbench.cli.models import list_models
-
-    list_models(json)
-
-
-@zoo_app.command("show")
-def zoo_show(
-    model: Annotated[str, typer.Argument(help="A zoo model or a folder.", show_default=False)],
-    json: Json = False,
-) -> None:
-    """Show a model's card: input, classes, dropout sites, training, limits.
-
-    \b
-    Example:
-      segbench zoo show vnet-battery
-    """
-    from segbench.cli.models import show_model
-
-    show_model(model, json)
-
-
-@zoo_app.command("verify")
-def zoo_verify(
-    model: Annotated[
-        str | None,
-        typer.Argument(help="A zoo model or a folder; the whole zoo by default.", show_default=False),
-    ] = None,
-) -> None:
-    """Check files against their cards, and that the graph's dropout is alive, deterministic and data.
-
-    \b
-    Examples:
-      segbench zoo verify
-      segbench zoo verify vnet-battery
-    """
-    from segbench.cli.models import verify_models
-
-    verify_models(model)
-
-
-@zoo_app.command("ranges")
-def zoo_ranges(
-    folder: Annotated[Path, typer.Argument(help="A model's folder, made before int8 was.")],
-) -> None:
-    """Measure a model's activation ranges on phantoms, which --precision int8 needs; its card and hash change.
-
-    \b
-    Examples:
-      segbench zoo ranges runs/vnet-battery
-    """
-    from segbench.cli.models import add_ranges
-
-    add_ranges(folder)
-
-
-@zoo_app.command("add")
-def zoo_add(
-    folder: Annotated[Path, typer.Argument(help="A folder that training wrote.", show_default=False)],
-    rows: Annotated[
-        list[Path] | None, typer.Option(help="rows.json of an evaluation of it; its means go into the card.")
-    ] = None,
-    sibling: Annotated[
-        list[Path] | None, typer.Option(help="Another seed's training of the same recipe; none may be better.")
-    ] = None,
-    to: Annotated[Path, typer.Option(help="Zoo to add it to.")] = Path("model_zoo"),
-) -> None:
-    """Copy a trained model into the zoo, with what was measured of it in its card.
-
-    \b
-    Examples:
-      segbench zoo add runs/vnet-battery --rows runs/eval/rows.json
-      segbench zoo add runs/vnet-battery --sibling runs/vnet-battery-2 --sibling runs/vnet-battery-3
-    """
-    from segbench.cli.models import add_model
-
-    add_model(folder, rows or [], sibling or [], to)
-
-
-@data_app.command("list")
-def data_list(json: Json = False) -> None:
-    """List the domains of battery16.
-
-    \b
-    Example:
-      segbench data list
-    """
-    from segbench.cli.datasets import list_domains
-
-    list_domains(json)
-
-
-@data_app.command("show")
-def data_show(
-    domain: Annotated[str, typer.Argument(help="A domain of battery16.", show_default=False)],
-    size: Size = 96,
-    seed: Seed = 0,
-    out: Annotated[Path | None, typer.Option(help="Also write a picture of the middle slice, as PNG.")] = None,
-    json: Json = False,
-) -> None:
-    """Show what a domain is made of and what its volume measures.
-
-    \b
-    Examples:
-      segbench data show Tesla
-      segbench data show Electrode_III_3 --out electrode.png
-    """
-    from segbench.cli.datasets import show_domain
-
-    show_domain(domain, size, seed, out, json)
-
-
-@data_app.command("make")
-def data_make(
-    name: Annotated[str, typer.Argument(help="battery16", show_default=False)],
-    size: Size = 96,
-    seed: Seed = 0,
-    out: Annotated[Path | None, typer.Option(help="Also write image, truth and label of every domain as TIFF.")] = None,
-) -> None:
-    """Make the simulated volumes now rather than on first use.
-
-    \b
-    Examples:
-      segbench data make battery16
-      segbench data make battery16 --size 128 --seed 7 --out volumes
-    """
-    from segbench.cli.datasets import make_data
-
-    make_data(name, size, seed, out)
-
-
-@data_app.command("check")
-def data_check(
-    manifest: Annotated[Path, typer.Argument(help="A manifest FILE.toml.", show_default=False)],
-    root: Root = None,
-    json: Json = False,
-) -> None:
-    """Prove that a manifest loads, that its splits do not overlap, and that images and labels align.
-
-    \b
-    Example:
-      segbench data check my-scans.toml --root /data/scans
-    """
-    from segbench.cli.datasets import check_manifest
-
-    check_manifest(manifest, root, json)

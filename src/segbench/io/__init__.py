@@ -1,6 +1,6 @@
 """Files in and out: images and labels as lazy volumes, results that are never half-written."""
 
-from segbench.io.atomic import check_output_folder, replacing, write_bytes, write_tiff
+from segbench.io.atomic import check_output_folder, replacing, telling, write_bytes, write_tiff
 from segbench.io.checks import blocks, check_image
 from segbench.io.files import file_sha256
 from segbench.io.opening import open_volume, read_labels
@@ -15,6 +15,7 @@ __all__ = [
     "open_volume",
     "read_labels",
     "replacing",
+    "telling",
     "write_bytes",
     "write_tiff",
 ]

@@ -54,6 +54,21 @@ def replacing(path: str | Path) -> Iterator[Path]:
             temp.unlink(missing_ok=True)
 
 
+@contextmanager
+def telling(path: str | Path) -> Iterator[None]:
+    """Turns what the operating system says while `path` is written into one line.
+
+    Raises:
+        OutputError: That line: no permission, a full disk, a folder that is missing.
+    """
+    try:
+        yield
+    except SegbenchError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({_reason(error)}){_advice(error)}") from error
+
+
 def write_bytes(path: str | Path, content: bytes | str) -> None:
     """Writes `content` (text as UTF-8) to `path`, whole or not at all."""
     with replacing(path) as temp:

@@ -1,0 +1,169 @@
+"""Commands that come in groups, `segbench zoo …` and `segbench data …`, and the options that all share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+data_app = typer.Typer(no_args_is_help=True, help="The embedded benchmark battery16, and manifests of your own data.")
+zoo_app = typer.Typer(no_args_is_help=True, help="The models that there are.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print the same as JSON to standard output.")]
+Root = Annotated[Path | None, typer.Option(help="Folder that the manifest's paths start from; its own by default.")]
+Size = Annotated[int, typer.Option(help="Edge of a simulated volume in voxels.")]
+Seed = Annotated[int, typer.Option(help="Another seed gives other volumes of the same domains.")]
+
+
+@zoo_app.command("list")
+def zoo_list(json: Json = False) -> None:
+    """List the models of the zoo.
+
+    \b
+    Example:
+      segbench zoo list
+    """
+    from segbench.cli.models import list_models
+
+    list_models(json)
+
+
+@zoo_app.command("show")
+def zoo_show(
+    model: Annotated[str, typer.Argument(help="A zoo model or a folder.", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Show a model's card: input, classes, dropout sites, training, limits.
+
+    \b
+    Example:
+      segbench zoo show vnet-battery
+    """
+    from segbench.cli.models import show_model
+
+    show_model(model, json)
+
+
+@zoo_app.command("verify")
+def zoo_verify(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="A zoo model or a folder; the whole zoo by default.", show_default=False),
+    ] = None,
+) -> None:
+    """Check files against their cards, and that the graph's dropout is alive, deterministic and data.
+
+    \b
+    Examples:
+      segbench zoo verify
+      segbench zoo verify vnet-battery
+    """
+    from segbench.cli.models import verify_models
+
+    verify_models(model)
+
+
+@zoo_app.command("ranges")
+def zoo_ranges(
+    folder: Annotated[Path, typer.Argument(help="A model's folder, made before int8 was.")],
+) -> None:
+    """Measure a model's activation ranges on phantoms, which --precision int8 needs; its card and hash change.
+
+    \b
+    Examples:
+      segbench zoo ranges runs/vnet-battery
+    """
+    from segbench.cli.models import add_ranges
+
+    add_ranges(folder)
+
+
+@zoo_app.command("add")
+def zoo_add(
+    folder: Annotated[Path, typer.Argument(help="A folder that training wrote.", show_default=False)],
+    rows: Annotated[
+        list[Path] | None, typer.Option(help="rows.json of an evaluation of it; its means go into the card.")
+    ] = None,
+    sibling: Annotated[
+        list[Path] | None, typer.Option(help="Another seed's training of the same recipe; none may be better.")
+    ] = None,
+    to: Annotated[Path, typer.Option(help="Zoo to add it to.")] = Path("model_zoo"),
+) -> None:
+    """Copy a trained model into the zoo, with what was measured of it in its card.
+
+    \b
+    Examples:
+      segbench zoo add runs/vnet-battery --rows runs/eval/rows.json
+      segbench zoo add runs/vnet-battery --sibling runs/vnet-battery-2 --sibling runs/vnet-battery-3
+    """
+    from segbench.cli.models import add_model
+
+    add_model(folder, rows or [], sibling or [], to)
+
+
+@data_app.command("list")
+def data_list(json: Json = False) -> None:
+    """List the domains of battery16.
+
+    \b
+    Example:
+      segbench data list
+    """
+    from segbench.cli.datasets import list_domains
+
+    list_domains(json)
+
+
+@data_app.command("show")
+def data_show(
+    domain: Annotated[str, typer.Argument(help="A domain of battery16.", show_default=False)],
+    size: Size = 96,
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option(help="Also write a picture of the middle slice, as PNG.")] = None,
+    json: Json = False,
+) -> None:
+    """Show what a domain is made of and what its volume measures.
+
+    \b
+    Examples:
+      segbench data show Tesla
+      segbench data show Electrode_III_3 --out electrode.png
+    """
+    from segbench.cli.datasets import show_domain
+
+    show_domain(domain, size, seed, out, json)
+
+
+@data_app.command("make")
+def data_make(
+    name: Annotated[str, typer.Argument(help="battery16", show_default=False)],
+    size: Size = 96,
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option(help="Also write image, truth and label of every domain as TIFF.")] = None,
+) -> None:
+    """Make the simulated volumes now rather than on first use.
+
+    \b
+    Examples:
+      segbench data make battery16
+      segbench data make battery16 --size 128 --seed 7 --out volumes
+    """
+    from segbench.cli.datasets import make_data
+
+    make_data(name, size, seed, out)
+
+
+@data_app.command("check")
+def data_check(
+    manifest: Annotated[Path, typer.Argument(help="A manifest FILE.toml.", show_default=False)],
+    root: Root = None,
+    json: Json = False,
+) -> None:
+    """Prove that a manifest loads, that its splits do not overlap, and that images and labels align.
+
+    \b
+    Example:
+      segbench data check my-scans.toml --root /data/scans
+    """
+    from segbench.cli.datasets import check_manifest
+
+    check_manifest(manifest, root, json)

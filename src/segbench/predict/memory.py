@@ -1,0 +1,121 @@
+"""A volume in memory in, arrays out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from segbench.engines import Engine
+from segbench.io import check_image, open_volume
+from segbench.normalisation import fit
+from segbench.polarity import polarity
+from segbench.predict.said import said
+from segbench.predict.sampling import sample_masks, stream, tiles
+from segbench.tiling import Tile
+from segbench.volume import Float32, UInt8, Volume
+from segbench.zoo.card import Card
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a model says of a volume.
+
+    Attributes:
+        labels: Class of each voxel, uint8 (Z, Y, X).
+        probability: Mean probability of class 1, float32 (Z, Y, X).
+        entropy: Predictive entropy in nats, float32 (Z, Y, X).
+        mutual: Mutual information in nats, float32 (Z, Y, X).
+        spread: Percentile 70 - percentile 30 of the samples, float32 (Z, Y, X).
+        seed: Of the masks.
+        samples: How many there were; 0 for the deterministic twin, 1 for a model without dropout.
+        warnings: What speaks against trusting it, a sentence each.
+        inverted: Whether it is of the image's negative.
+    """
+
+    labels: UInt8
+    probability: Float32
+    entropy: Float32
+    mutual: Float32
+    spread: Float32
+    seed: int
+    samples: int
+    warnings: tuple[str, ...] = ()
+    inverted: bool = False
+
+
+def predict(
+    volume: Volume,
+    card: Card,
+    engine: Engine,
+    samples: int = 16,
+    seed: int = 0,
+    progress: Progress | None = None,
+    *,
+    invert: bool = False,
+) -> Prediction:
+    """Segments a volume.
+
+    Args:
+        volume: Grey values (Z, Y, X); a single slice is a volume of depth 1, replicated along Z.
+        card: Of the model that `engine` runs.
+        engine: A started engine.
+        samples: Monte-Carlo samples T; 0 for the deterministic twin, in which nothing is dropped.
+        seed: Of their masks.
+        progress: Called with (tiles done, tiles).
+        invert: Its material is dark: the normalised image is negated.
+
+    Raises:
+        InputError: Samples out of range, or an image that is constant or not finite.
+    """
+    drawn = sample_masks(card, samples, seed)
+    check_image(volume)
+    scaling = fit(card.input.normalisation, volume, invert=invert)
+    warning = None if invert else polarity(volume).warning(volume.source)
+    labels = np.empty(volume.shape, dtype=np.uint8)
+    probability, entropy, mutual, spread = (np.empty(volume.shape, dtype=np.float32) for _ in range(4))
+    grid = tiles(card, volume.shape)
+    done = 0
+
+    def finish(tile: Tile, logits: Float32) -> None:
+        found, at = said(logits, card), tile.core
+        probability[at], labels[at] = found.probability, found.labels
+        entropy[at], mutual[at], spread[at] = found.entropy, found.mutual, found.spread
+
+    def count(_: Tile) -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, len(grid))
+
+    stream(volume, engine.bind(drawn), scaling, grid, finish, count)
+    drawn_samples = samples if card.dropout else 1
+    said_of_it = () if warning is None else (warning,)
+    return Prediction(labels, probability, entropy, mutual, spread, seed, drawn_samples, said_of_it, invert)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model ready to predict; `segbench.load` makes one."""
+
+    card: Card
+    engine: Engine
+
+    def predict(
+        self,
+        image: Volume | npt.NDArray[np.generic] | str | Path,
+        samples: int = 16,
+        seed: int = 0,
+        progress: Progress | None = None,
+        *,
+        invert: bool = False,
+    ) -> Prediction:
+        """Segments a volume, an array (Z, Y, X) or (Y, X), or what lies at a path; see `predict`."""
+        if isinstance(image, str | Path):
+            image = open_volume(image)
+        elif not isinstance(image, Volume):
+            image = Volume(image[None] if image.ndim == 2 else image)
+        return predict(image, self.card, self.engine, samples, seed, progress, invert=invert)

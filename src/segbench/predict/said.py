@@ -1,0 +1,61 @@
+"""What a model says of one tile: from the logits of T samples to labels and maps of uncertainty."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from segbench.metrics.uncertainty import binary
+from segbench.volume import Float32, UInt8
+from segbench.zoo.card import Card
+
+
+@dataclass(frozen=True, eq=False)
+class Said:
+    """Of the voxels of one core.
+
+    Attributes:
+        labels: Class of each voxel, uint8 (Z, Y, X).
+        probability: Mean probability of class 1, float32 (Z, Y, X).
+        entropy: Predictive entropy in nats, float32 (Z, Y, X).
+        mutual: Mutual information in nats, float32 (Z, Y, X).
+        spread: Percentile 70 - percentile 30 of the samples, float32 (Z, Y, X).
+        active: Voxels of class 1 in each sample alone, int64 (T,).
+        samples: Labels of the first samples, uint8 (N, Z, Y, X), as many as were asked for.
+    """
+
+    labels: UInt8
+    probability: Float32
+    entropy: Float32
+    mutual: Float32
+    spread: Float32
+    active: npt.NDArray[np.int64]
+    samples: UInt8
+
+
+def said(logits: Float32, card: Card, keep: int = 0) -> Said:
+    """What logits (T, Z, Y, X) say; the labels of the first `keep` samples are kept."""
+    shape = logits.shape[1:]
+    labels, samples = np.empty(shape, np.uint8), np.empty((keep, *shape), np.uint8)
+    probability, entropy, mutual, spread = (np.empty(shape, np.float32) for _ in range(4))
+    active = np.zeros(len(logits), np.int64)
+    for z in range(shape[0]):  # plane by plane: the samples of one stay in a core's cache
+        each = sigmoid(calibrated(logits[:, z], card))
+        found, drawn = binary(each), each > card.threshold
+        probability[z], labels[z] = found.mean, found.mean > card.threshold
+        entropy[z], mutual[z], spread[z] = found.entropy, found.mutual, found.spread
+        active += np.count_nonzero(drawn, axis=(1, 2))
+        samples[:, z] = drawn[:keep]
+    return Said(labels, probability, entropy, mutual, spread, active, samples)
+
+
+def calibrated(logits: Float32, card: Card) -> Float32:
+    """Logits as the card calibrates them."""
+    if card.calibration is None:
+        return logits
+    return logits * np.float32(card.calibration.scale) + np.float32(card.calibration.shift)
+
+
+def sigmoid(logits: Float32) -> Float32:
+    """1 / (1 + exp(-x)) without overflow, float32."""
+    return np.asarray(0.5 * (np.tanh(0.5 * logits) + 1), dtype=np.float32)

@@ -1,0 +1,89 @@
+"""The samples of a model over the tiles of a volume: masks, grid, and a pipeline that reads, computes and finishes."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from segbench.engines import Bound
+from segbench.errors import InputError
+from segbench.masks import SAMPLES, masks, ones
+from segbench.normalisation import Normalised, Scaling
+from segbench.tiling import Grid, Tile, read
+from segbench.volume import Float32, Volume
+from segbench.zoo.card import Card
+
+
+def sample_masks(card: Card, samples: int, seed: int) -> Float32:
+    """Masks [T, channels] of samples 0 to T - 1; T = 0 and a model without dropout have one pass of all ones.
+
+    Raises:
+        InputError: Samples out of range, or a model of more than two classes.
+    """
+    if card.activation != "sigmoid":
+        raise InputError(f"model {card.name!r}: only two-class models are predicted so far")
+    if not 0 <= samples <= SAMPLES:
+        raise InputError(f"samples is {samples}; it must be at least 0 (no dropout) and at most {SAMPLES}")
+    if not card.dropout or samples == 0:
+        return ones(card.dropout)
+    return masks(card.dropout, seed, range(samples))
+
+
+def tiles(card: Card, shape: tuple[int, int, int]) -> Grid:
+    """The grid of a card over a volume: an axis shorter than the core gets shorter tiles, if the model lets it."""
+    need, halo = card.input, card.input.halo
+    if shape[0] == 1 and need.border == "replicate":
+        # replicated along Z a slice stays constant in every layer, so slices beside it would change nothing
+        halo = (0, halo[1], halo[2])
+    return Grid(shape, need.core, halo, need.multiple, need.fixed_tile)
+
+
+def stream(
+    volume: Volume,
+    run: Bound,
+    scaling: Scaling,
+    wanted: Iterable[Tile],
+    finish: Callable[[Tile, Float32], None],
+    progress: Callable[[Tile], None] | None = None,
+) -> None:
+    """Computes tiles; reading the next one and finishing the last one go on while the engine works on this one.
+
+    Args:
+        volume: Grey values (Z, Y, X).
+        run: The bound engine.
+        scaling: How the grey values are normalised.
+        wanted: Tiles, in any order.
+        finish: Takes a tile and the logits (T, Z, Y, X) of its core, in one thread beside, in order.
+        progress: Called with a tile once it is finished.
+    """
+
+    def finished(tile: Tile, logits: Float32) -> None:
+        finish(tile, logits)
+        if progress is not None:
+            progress(tile)
+
+    with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as finishing:
+        last: Future[None] | None = None
+        for tile, image in _ahead(reading, lambda tile: scaled(volume, tile, scaling), wanted):
+            logits = run(image, tile.inner)[:, 0]
+            if last is not None:
+                last.result()
+            last = finishing.submit(finished, tile, logits)
+        if last is not None:
+            last.result()
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, read: Callable[[Tile], Float32], wanted: Iterable[Tile]
+) -> Iterator[tuple[Tile, Float32]]:
+    """Tiles with what `read` gives for each, the next one being read in `pool` while this one is used."""
+    upcoming: tuple[Tile, Future[Float32]] | None = None
+    for tile in wanted:
+        now, upcoming = upcoming, (tile, pool.submit(read, tile))
+        if now is not None:
+            yield now[0], now[1].result()
+    if upcoming is not None:
+        yield upcoming[0], upcoming[1].result()
+
+
+def scaled(volume: Volume, tile: Tile, scaling: Scaling) -> Float32:
+    """The normalised image [1, 1, Z, Y, X] that a tile reads."""
+    return read(Normalised(volume.data, scaling), tile)[None, None]
