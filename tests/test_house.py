@@ -157,7 +157,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_code_and_resources_and_nothing_else(wheel):
     held = set(zipfile.ZipFile(wheel).namelist())
-    code = {name(path).removeprefix("src/") for path in MODULES} | {"segbench/py.typed"}
+    beside = {name(path).removeprefix("src/") for path in (ROOT / "src/segbench/view").glob("page.[!p]*")}
+    assert {Path(path).suffix for path in beside} == {".html", ".css", ".js"}
+    code = {name(path).removeprefix("src/") for path in MODULES} | {"segbench/py.typed"} | beside
     resources = {
         f"segbench/_resources/{name(path)}"
         for path in files()

@@ -218,3 +218,27 @@ def train(
     from segbench.cli.training import run_train
 
     run_train(recipe, out, steps, seed)
+
+
+@app.command()
+def view(
+    result: Annotated[
+        Path, typer.Argument(metavar="RESULT.zarr", help="What segbench predict wrote.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(help="The HTML file to write.", show_default=False)],
+    scan: Annotated[str | None, typer.Option(help="The scan, where it is not where the result says.")] = None,
+    edge: Annotated[int, typer.Option(help="Voxels that the longest edge may have, at least 16.")] = 512,
+) -> None:
+    """Write a result as one HTML file to look through: planes, labels, probability and uncertainty over the scan.
+
+    It needs no network and nothing installed but a browser. It carries the finest resolution that keeps it below some
+    30 MB, and says which.
+
+    \b
+    Examples:
+      segbench view result.zarr --out result.html
+      segbench view result.zarr --scan scans/cathode.tif --edge 256 --out result.html
+    """
+    from segbench.cli.view import run_view
+
+    run_view(result, out, scan, edge)
