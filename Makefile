@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help eval test check format clean
+.PHONY: help eval test test-long check format clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -19,6 +19,9 @@ eval: $(VENV)/.cpu ## the main job: vnet-battery on all sixteen domains, tables 
 # One OpenMP thread a worker: several workers with as many threads as cores would wait for each other.
 test: $(VENV)/.dev ## all tests (ARGS="-k masks" for some)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
+
+test-long: $(VENV)/.dev ## what takes minutes: a hundred kills, the memory of a large scan
+	$(BIN)/pytest -m long $(ARGS)
 
 check: $(VENV)/.dev ## style, format, types and layers
 	$(BIN)/ruff check

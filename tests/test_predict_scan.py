@@ -16,6 +16,8 @@ import zarr
 from conftest import blobs
 
 from segbench import io
+from segbench.data import battery16
+from segbench.data.domains import DOMAINS
 from segbench.engines import start
 from segbench.errors import InputError, OutputError
 from segbench.predict import predict, pyramid
@@ -24,7 +26,7 @@ from segbench.predict.result import MAPS, UNIT, Result, level_shapes, quantised
 from segbench.predict.scan import Request, predict_scan
 from segbench.tiling import Grid
 from segbench.volume import Volume
-from segbench.zoo import Model
+from segbench.zoo import Model, find
 
 SHAPE = (20, 27, 33)
 
@@ -336,3 +338,20 @@ def test_killed_at_any_moment_the_same_command_goes_on(scan, tiny, tmp_path):
     subprocess.run(command(scan, tmp_path / "b.zarr", tiny.path, "--quiet"), check=True)
     assert tree(tmp_path / "a.zarr") == tree(tmp_path / "b.zarr")
     assert sorted(Path(p).name for p in tmp_path.iterdir()) == ["a.zarr", "b.zarr", "scan.tif", "timed.zarr"]
+
+
+def test_tiles_leave_no_seams():
+    """Across borders of tiles the default model's probability steps as where no border is; with no halo it does not."""
+    (case,) = battery16.load({"Tesla": DOMAINS["Tesla"]}, 64)
+    model = find("vnet-battery")
+    engine, halo = start(model, "openvino", threads=2), model.card.input.halo
+
+    def steps(core, halo):
+        tiled = model.card.input.model_copy(update={"core": core, "halo": halo})
+        card = model.card.model_copy(update={"input": tiled})
+        found = predict(Volume(case.image), card, engine, samples=2).probability
+        return np.array([np.abs(np.diff(found, axis=axis)).take(31, axis).mean() for axis in (1, 2)])
+
+    one = steps((64, 64, 64), halo)
+    with_halo, without = (np.abs(steps((64, 32, 32), h) / one - 1) for h in (halo, (16, 0, 0)))
+    assert (with_halo < 0.1 * without).all(), (with_halo, without)

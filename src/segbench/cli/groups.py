@@ -77,6 +77,21 @@ def zoo_ranges(
     add_ranges(folder)
 
 
+@zoo_app.command("seams")
+def zoo_seams(
+    folder: Annotated[Path, typer.Argument(help="A model's folder.")],
+) -> None:
+    """Measure how much a model's answer depends on where tiles end, and write it into its card.
+
+    \b
+    Examples:
+      segbench zoo seams runs/vnet-battery
+    """
+    from segbench.cli.models import measure_seams
+
+    measure_seams(folder)
+
+
 @zoo_app.command("add")
 def zoo_add(
     folder: Annotated[Path, typer.Argument(help="A folder that training wrote.", show_default=False)],

@@ -47,6 +47,19 @@ def add_ranges(folder: Path) -> None:
     results().print(f"{add(folder).name}: {folder / RANGES} written and pinned", soft_wrap=True)
 
 
+def measure_seams(folder: Path) -> None:
+    """Measures what depends on where tiles end and writes it into the card."""
+    from segbench.export.seams import add
+
+    found = add(folder).seams
+    assert found is not None
+    results().print(
+        f"with twice the halo {found.labels_per_million:.1f} labels per million change, the mean entropy by "
+        f"{found.entropy:.1e} nats ({found.on})",
+        soft_wrap=True,
+    )
+
+
 def verify_models(name: str | None) -> None:
     """Checks one model, or all; the first fault ends with its message."""
     from segbench.export.verify import verify

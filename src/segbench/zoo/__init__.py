@@ -37,7 +37,7 @@ class Model(Strict):
     def hash(self) -> str:
         """Changes with the card, the weights or the graph, but not with what was measured of them."""
         # the files are pinned in it; what a card leaves at its default changes nothing, so that cards can grow
-        text = self.card.model_dump_json(exclude={"results", "seeds"}, exclude_defaults=True)
+        text = self.card.model_dump_json(exclude={"results", "seeds", "seams"}, exclude_defaults=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

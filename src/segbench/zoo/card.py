@@ -130,6 +130,20 @@ class SeedsCard(Strict):
     validation_miou: tuple[float, ...]
 
 
+class SeamsCard(Strict):
+    """What changes where the halo is doubled; `segbench zoo seams` measures it.
+
+    Attributes:
+        labels_per_million: Labels that change.
+        entropy: By how much the mean entropy of a volume changes, in nats; mean over volumes.
+        on: What was predicted, and how.
+    """
+
+    labels_per_million: float
+    entropy: float
+    on: str
+
+
 class ResultCard(Strict):
     """What an evaluation measured, as means over its domains; added by `segbench zoo add`.
 
@@ -163,6 +177,7 @@ class Card(Strict):
         threshold: Label 1 where the mean probability exceeds this (sigmoid only).
         calibration: Of the logits; None leaves them as they are.
         seeds: The released training among its siblings; no part of the model's hash.
+        seams: How much the answer depends on where tiles end; no part of the model's hash.
         dropout: Sites in the order of the masks' columns.
         limits: What the model is known not to do.
         results: What evaluations measured; no part of the model's hash.
@@ -183,6 +198,7 @@ class Card(Strict):
     files: FilesCard
     training: TrainingCard
     seeds: SeedsCard | None = None
+    seams: SeamsCard | None = None
     results: tuple[ResultCard, ...] = ()
 
     @model_validator(mode="after")

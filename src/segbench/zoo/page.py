@@ -29,7 +29,7 @@ Made from `card.toml` by `segbench train`; edit the recipe `train/{trained.recip
 - **Input**: one channel, axes (Z, Y, X); {clipping}z-score of the whole volume.
 - **Tile**: core {" x ".join(map(str, card.input.core))}, halo {" x ".join(map(str, card.input.halo))}\
 {"; fixed size, because the answer depends on it" if card.input.fixed_tile else ""}.
-- **Network**: {card.network.kind}, {card.network.parameters:,} parameters.
+{_seams(card)}- **Network**: {card.network.kind}, {card.network.parameters:,} parameters.
 - **Licence** of the weights: {card.licence}.
 {_int8(card)}
 ## Dropout
@@ -61,6 +61,16 @@ On phantoms, volumes of another simulator that it never learned from, it reached
 def _int8(card: Card) -> str:
     pinned = card.files.ranges
     return f"- **int8**: activations are rounded within the ranges of `{pinned.path}`.\n" if pinned else ""
+
+
+def _seams(card: Card) -> str:
+    found = card.seams
+    if found is None:
+        return ""
+    return (
+        f"- **Seams**: with twice the halo {found.labels_per_million:.0f} labels per million change, the mean entropy\n"
+        f"  by {found.entropy:.1e} nats ({found.on}).\n"
+    )
 
 
 def _seeds(card: Card) -> str:
