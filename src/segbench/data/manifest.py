@@ -15,7 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, StringConstraints, model_validator
 
 from segbench.errors import InputError, UnknownNameError
-from segbench.io.files import slices_of
+from segbench.io import files_of
 from segbench.recipe import Strict, read_toml
 
 Split = Literal["train", "validation", "test"]
@@ -192,6 +192,6 @@ def _below(root: Path, relative: str) -> Path:
 def _files(path: Path) -> Iterator[Path]:
     yield path
     try:
-        yield from slices_of(path) or []
+        yield from files_of(path)
     except InputError:
         return  # opening it says what is wrong
