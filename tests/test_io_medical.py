@@ -227,6 +227,17 @@ def spacing(tmp_path, fields, suffix=".nrrd"):
     return volume.voxel_um
 
 
+def test_a_header_that_does_not_end_is_not_read_to_its_end(tmp_path):
+    fields = b"type: uchar\ndimension: 3\nsizes: 2 3 4\nencoding: raw\n"
+    for start in (b"NRRD0004\n", b"NRRD0004\n" + fields + b"#"):
+        with (tmp_path / "a.nrrd").open("wb") as file:
+            file.write(start)
+            file.truncate(2**32)
+        refused(tmp_path / "a.nrrd", "not an NRRD, or a damaged one")
+    (tmp_path / "a.nrrd").write_bytes(b"NRRD0004\n" + fields + b"# " + b"x" * 2**20 + b"\n\n" + bytes(24))
+    refused(tmp_path / "a.nrrd", "header is longer")
+
+
 def test_units_of_an_nrrd(tmp_path):
     turned = "space directions: (0,0.003,0.004) (0.5e-2,0,0) (0,0,-0.01)"
     assert spacing(tmp_path, []) is None

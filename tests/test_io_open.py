@@ -17,9 +17,9 @@ from PIL import Image
 from segbench.errors import InputError
 from segbench.io import check_image, depth_range, file_sha256, open_volume, read_labels, write_tiff
 from segbench.io import tiff as tiff_module
+from segbench.io.chunked import Cache, Chunked
 from segbench.io.files import natural_key
 from segbench.io.lazy import Mapped
-from segbench.io.planes import Planes
 from segbench.volume import LazyArray, Volume
 
 
@@ -113,7 +113,7 @@ index = st.one_of(st.integers(-3, 2), st.slices(3), st.just(Ellipsis))
 @given(st.lists(index, min_size=1, max_size=3).filter(lambda k: k.count(Ellipsis) < 2))
 def test_planes_index_like_numpy(keys):
     array = picture((3, 3, 3))
-    planes = Planes((3, 3, 3), array.dtype, array.__getitem__, cache_bytes=18)
+    planes = Chunked((3, 3, 3), array.dtype, (1, 3, 3), lambda at: array[at[0]][np.newaxis], Cache(18))
     key = tuple(keys)
     np.testing.assert_array_equal(planes[key], array[key])
     part = depth_range(Volume(planes), 1, 3).data
@@ -121,7 +121,7 @@ def test_planes_index_like_numpy(keys):
 
 
 def test_planes_refuse_what_they_cannot_do():
-    planes = Planes((3, 3, 3), np.dtype(np.uint8), picture((3, 3, 3)).__getitem__)
+    planes = Chunked((3, 3, 3), np.dtype(np.uint8), (3, 3, 3), lambda _: picture((3, 3, 3)))
     for key in ([0, 1], (0, 0, 0, 0), np.ones((3, 3, 3), bool)):
         with pytest.raises(IndexError):
             planes[key]
@@ -404,17 +404,17 @@ def test_npy(tmp_path):
     np.save(tmp_path / "none.npy", array[:0])
     refused(tmp_path / "none.npy", "no volume")
     np.save(tmp_path / "object.npy", np.array([[{}]], dtype=object), allow_pickle=True)
-    refused(tmp_path / "object.npy", "unusable")
+    refused(tmp_path / "object.npy", "never read")
     np.save(tmp_path / "complex.npy", array.astype(complex))
     refused(tmp_path / "complex.npy", "complex128")
     raw = (tmp_path / "a.npy").read_bytes()
     (tmp_path / "cut.npy").write_bytes(raw[:-8])
-    refused(tmp_path / "cut.npy", "unusable")
+    refused(tmp_path / "cut.npy", "truncated")
     (tmp_path / "claim.npy").write_bytes(raw.replace(b"(3, 4, 5), }         ", b"(99999, 99999, 9999)}"))
-    refused(tmp_path / "claim.npy", "unusable")
+    refused(tmp_path / "claim.npy", "truncated")
     with (tmp_path / "zip.npy").open("wb") as file:
         np.savez(file, a=array)
-    refused(tmp_path / "zip.npy", "archive")
+    refused(tmp_path / "zip.npy", "unusable")
 
 
 class Exploit:

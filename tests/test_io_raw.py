@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from scans import picture
+from scans import picture, write
 
 import segbench
 from segbench.errors import InputError
@@ -72,10 +72,11 @@ def test_the_page_beside_the_file_says_what_it_holds_and_the_caller_more(raw):
         ('shape = [5, 12, 17]\ndtype = "uint16"\nbyteorder = "big"', ["byteorder", "unknown key"]),
         ('shape = [5, 12, 17]\ndtype = "uint12"', ["dtype", "'uint16'"]),
         ('shape = [5, 12, 17]\ndtype = "O"', ["dtype"]),
-        ('shape = [5, 12, 0]\ndtype = "uint16"', ["shape", "greater than 0"]),
+        ('shape = [5, 12, 0]\ndtype = "uint16"', ["shape.2: ", "greater than 0"]),
         ('shape = [5, 12, 17, 1]\ndtype = "uint16"', ["shape"]),
         ('shape = [5, 12, 17]\ndtype = "uint16"\noffset = -1', ["offset"]),
         ('shape = [5, 12, 17]\ndtype = "uint16"\nvoxel_um = nan', ["voxel_um"]),
+        ('shape = [5, 12, 17]\ndtype = "uint16"\nvoxel_um = [1, 0, 1]', ["voxel_um.1: ", "greater than 0"]),
         ("shape = [5, 12, 17]", ["dtype", "required"]),
         ("shape = [5,", ["not TOML"]),
         ("\xff", ["not TOML"]),
@@ -91,12 +92,27 @@ WRONG = (
     {"shape": (1, 2, 3), "dtype": "uint8", "order": "big"},
     {},
     {"shape": "a,b", "dtype": "int8"},
+    "uint16",
 )
 
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_an_argument_that_is_wrong_is_a_line(raw, wrong):
     refused(raw, "raw:", read=lambda path: open_volume(path, raw=wrong))
+
+
+def test_only_a_file_without_a_header_is_described(tmp_path):
+    given = {"shape": (12, 17), "dtype": "uint16"}
+    for name in ("stack", "plain-3.zarr"):
+        refused(write(tmp_path, name, picture()), "leave it out", read=lambda path: open_volume(path, raw=given))
+
+
+@pytest.mark.parametrize("wrong", ["a", 0, -1.0, float("nan"), float("inf"), (1, 2), (1, None, 2), {}, [[1, 2, 3]]])
+def test_an_edge_is_a_positive_number_or_three(raw, wrong):
+    page(raw, 'shape = [5, 12, 17]\ndtype = "uint16"\n')
+    refused(raw, "give one positive number", read=lambda path: open_volume(path, wrong))
+    for one in (np.float32(0.5), np.full(3, 0.5), 0.5):
+        assert open_volume(raw, one).voxel_um == (0.5, 0.5, 0.5)
 
 
 def test_a_size_that_does_not_fit_tells_both_numbers(raw):
@@ -193,6 +209,10 @@ class Exploit:
 def test_a_header_of_gigabytes_is_not_read(tmp_path):
     claim = b"\x93NUMPY\x02\x00" + (2**32 - 1).to_bytes(4, "little")
     refused(npz(tmp_path / "a.npz", claim + bytes(10**6)), "version 1.0")
+    with (tmp_path / "a.npy").open("wb") as file:
+        file.write(claim)
+        file.truncate(5 * 2**30)
+    refused(tmp_path / "a.npy", "version 1.0")
 
 
 def test_a_pickle_in_an_archive_is_not_run(tmp_path, monkeypatch):

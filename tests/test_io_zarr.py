@@ -290,6 +290,8 @@ def test_without_the_library_the_line_says_what_to_type(tmp_path, monkeypatch):
 class Server(http.server.ThreadingHTTPServer):
     """Files of a folder; `broken` requests are answered by an error first, `log` has what was asked for."""
 
+    request_queue_size = 64  # of more than 5 connections at once one would wait a second
+
     def __init__(self, folder, *, ranges=True):
         self.log, self.broken, self.ranges = [], 0, ranges
         super().__init__(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))

@@ -1,6 +1,7 @@
 """Compressed streams that can only be read from their beginning: unpacked whole at the first read, up to a limit.
 
-The size is known from the header before anything is unpacked, and no more than that is ever unpacked, so a bomb
+Not through the libraries that read the headers: pynrrd unpacks whatever comes, nibabel begins anew at each read. Here
+the size is known from the header before anything is unpacked, and no more than that is ever unpacked, so a bomb
 costs what it claims at most.
 """
 

@@ -1,5 +1,6 @@
 """NumPy's own files: an .npy is mapped, of an .npz the one array that it holds is unpacked. No pickle is read."""
 
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,19 @@ def open_npy(path: Path) -> Volume:
     """The array in an .npy file.
 
     Raises:
-        InputError: One line: not an .npy, damaged, of Python objects, or not of two or three axes.
+        InputError: One line: not an .npy, damaged, of Python objects, truncated, or not of two or three axes.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        with path.open("rb") as file:
+            shape, fortran, dtype = _header(file)
+            offset = file.tell()
     except Exception as error:  # the header is a stranger's text: whatever it sets off is the file's fault
         raise InputError(f"{path}: unusable .npy file ({line(error)}): save it with numpy.save") from error
-    if not isinstance(array, np.memmap):
-        array.close()
-        raise InputError(f"{path}: an archive of arrays under the name .npy: save one array with numpy.save")
-    shape = _shape(path, array.shape)
-    order = "C" if array.flags.c_contiguous else "F"
-    return Volume(Mapped(path, array.dtype, array.offset, shape, order), None, str(path))
+    whole = _shape(path, shape, dtype)
+    need, there = offset + math.prod(whole) * dtype.itemsize, path.stat().st_size
+    if need > there:
+        raise InputError(f"{path}: truncated, {there} bytes of {need}: copy it again")
+    return Volume(Mapped(path, dtype, offset, whole, "F" if fortran else "C"), None, str(path))
 
 
 def open_npz(path: Path) -> Volume:
@@ -52,23 +54,23 @@ def open_npz(path: Path) -> Volume:
         raise
     except Exception as error:  # as above
         raise InputError(f"{path}: unusable .npz file ({line(error)}): save it with numpy.save") from error
-    if dtype.hasobject:
-        raise InputError(f"{path}: Python objects, which are pickled, are never read: save numbers with numpy.save")
-    whole = _shape(path, shape)
+    whole = _shape(path, shape, dtype)
     stream = Unpacked(path, f"zip:{members[0].filename}", 0, skip, whole, dtype, "F" if fortran else "C")
-    if stream.skip + int(np.prod(whole)) * dtype.itemsize > members[0].file_size:
+    if skip + math.prod(whole) * dtype.itemsize > members[0].file_size:
         raise InputError(f"{path}: unusable .npz file (shape {shape} is more than it holds): save it with numpy.save")
     return Volume(unpacked(stream, "save it with numpy.save as .npy"), None, str(path))
 
 
 def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:  # noqa: ANN401
-    # later versions are for tables, and their header may claim gigabytes
+    # np.load takes later versions, too: they are for tables, and a header of theirs may claim gigabytes
     if np.lib.format.read_magic(file) != (1, 0):
         raise ValueError("not version 1.0 of the format")
     return np.lib.format.read_array_header_1_0(file)
 
 
-def _shape(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:
-    if len(shape) not in (2, 3) or 0 in shape:
+def _shape(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
+    if dtype.hasobject:
+        raise InputError(f"{path}: Python objects, which are pickled, are never read: save numbers with numpy.save")
+    if len(shape) not in (2, 3) or min(shape) < 1:
         raise InputError(f"{path}: shape {shape} is no volume: save an array (Z, Y, X) or (Y, X)")
     return (1, *shape) if len(shape) == 2 else shape

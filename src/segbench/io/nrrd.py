@@ -5,6 +5,7 @@ The first axis of an NRRD runs fastest and is X, so the axes are turned into (Z,
 
 import math
 import re
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from segbench.io.message import line
 from segbench.io.units import VoxelUm, micrometres, millimetres
 from segbench.volume import LazyArray, Volume
 
+# pynrrd reads a line whole, however long: this is all that it gets to see.
+MAX_HEADER_BYTES = 2**20
 CODERS = {"gz": "gzip", "gzip": "gzip", "bz2": "bzip2", "bzip2": "bzip2"}
 TYPES = {
     "i1": "signed char|int8|int8_t",
@@ -79,7 +82,11 @@ def read_header(path: Path) -> tuple[Any, int]:
         raise missing("pynrrd", str(path)) from error
     try:
         with path.open("rb") as file:
-            return nrrd.read_header(file), file.tell()
+            first = BytesIO(file.read(MAX_HEADER_BYTES))
+        header = nrrd.read_header(first)
+        if first.tell() == MAX_HEADER_BYTES:
+            raise ValueError(f"its header is longer than {MAX_HEADER_BYTES} bytes")
+        return header, first.tell()
     except Exception as error:  # a parser of hostile bytes: whatever it raises is the file's fault
         raise InputError(f"{path}: not an NRRD, or a damaged one ({line(error)}): copy it again") from error
 

@@ -80,10 +80,13 @@ def checked(volume: Volume) -> Volume:
 
 def edges(voxel_um: Edges, where: str) -> VoxelUm:
     """One edge or three, in µm, as (Z, Y, X)."""
-    sizes = [voxel_um] * 3 if isinstance(voxel_um, int | float) else list(voxel_um)
-    if len(sizes) != 3 or not all(math.isfinite(s) and s > 0 for s in sizes):
+    try:
+        sizes = np.asarray(voxel_um, dtype=np.float64)
+        z, y, x = (float(size) for size in (sizes if sizes.ndim else [sizes] * 3))
+    except (TypeError, ValueError):
+        z = y = x = math.nan
+    if not all(math.isfinite(edge) and edge > 0 for edge in (z, y, x)):
         raise InputError(f"{where}: voxel size {voxel_um}: give one positive number in µm, or three (Z, Y, X)")
-    z, y, x = (float(s) for s in sizes)
     return z, y, x
 
 
@@ -95,6 +98,7 @@ def _open(location: Location, *, labels: bool, raw: Raw | Mapping[str, object] |
             if location.remote and by_suffix(location.path) is not None:
                 raise InputError(f"{location}: only zarr is read from a URL: copy the file to a disk first")
             if location.remote or is_zarr(location.path):
+                _no_layout(location, raw)
                 from segbench.io.zarr import open_zarr
 
                 return checked(open_zarr(location, allow_missing=allow_missing))
@@ -102,6 +106,7 @@ def _open(location: Location, *, labels: bool, raw: Raw | Mapping[str, object] |
             if slices is None:
                 return checked(_open_file(location, labels=labels, raw=raw, allow_missing=allow_missing))
             _alone(location, "a folder of slices")
+            _no_layout(location, raw)
             return checked(open_stack(location.path, slices, labels=labels))
         except InputError as error:
             if str(error).isprintable():
@@ -178,3 +183,8 @@ def _open_kind(kind: str, location: Location, *, labels: bool, allow_missing: bo
 def _alone(location: Location, what: str) -> None:
     if location.inner:
         raise InputError(f"{location}: {what} holds one image, '::' names an array in HDF5 or zarr: leave it out")
+
+
+def _no_layout(location: Location, raw: Raw | Mapping[str, object] | None) -> None:
+    if raw is not None:
+        raise InputError(f"{location}: `raw` describes one file without a header, which this is not: leave it out")

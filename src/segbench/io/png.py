@@ -12,11 +12,11 @@ import numpy.typing as npt
 from PIL import Image, ImageMode, UnidentifiedImageError
 
 from segbench.errors import InputError
+from segbench.io.chunked import Cache, Chunked, Index
 from segbench.io.message import line
-from segbench.io.planes import Planes
 
 
-def open_png(path: Path, *, labels: bool = False) -> Planes:
+def open_png(path: Path, *, labels: bool = False) -> Chunked:
     """A slice that is decoded when it is read; only its header is looked at here.
 
     Raises:
@@ -25,8 +25,8 @@ def open_png(path: Path, *, labels: bool = False) -> Planes:
     with _opened(path) as image:
         height, width = image.height, image.width
         dtype = np.dtype(ImageMode.getmode(image.mode).typestr)
-    plane = partial(_plane, path, labels)
-    return Planes((1, height, width), dtype, plane, cache_bytes=0)
+    shape = (1, height, width)
+    return Chunked(shape, dtype, shape, partial(_slice, path, labels), Cache(0))
 
 
 def read_png(path: Path, *, labels: bool = False) -> npt.NDArray[Any]:
@@ -70,5 +70,5 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise InputError(f"{path}: damaged PNG ({line(error)}): copy it again") from error
 
 
-def _plane(path: Path, labels: bool, z: int) -> npt.NDArray[Any]:
-    return read_png(path, labels=labels)
+def _slice(path: Path, labels: bool, index: Index) -> npt.NDArray[Any]:
+    return read_png(path, labels=labels)[np.newaxis]

@@ -32,6 +32,11 @@ def _numbers(value: object) -> object:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
+def _three(value: object) -> object:
+    """One edge for all three axes."""
+    return [value] * 3 if isinstance(value, int | float) else value
+
+
 class Raw(Strict):
     """How to read a file without a header.
 
@@ -43,13 +48,13 @@ class Raw(Strict):
         voxel_um: Edge of the voxels in µm, one number or (Z, Y, X), where it is known.
     """
 
-    shape: Annotated[tuple[Length, Length, Length] | tuple[Length, Length], BeforeValidator(_numbers)]
+    shape: Annotated[tuple[Length, ...], BeforeValidator(_numbers), Field(min_length=2, max_length=3)]
     dtype: Literal[
         "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64"
     ]
     byte_order: Literal["little", "big"] = "little"
     offset: Annotated[int, Field(ge=0)] = 0
-    voxel_um: Edge | tuple[Edge, Edge, Edge] | None = None
+    voxel_um: Annotated[tuple[Edge, Edge, Edge] | None, BeforeValidator(_three)] = None
 
     @property
     def stored(self) -> np.dtype[Any]:
@@ -64,7 +69,7 @@ def layout(path: Path, given: Raw | Mapping[str, object] | None) -> Raw | None:
         InputError: One line that names the page or the argument, and the key.
     """
     if given is not None:
-        return given if isinstance(given, Raw) else validate(dict(given), Raw, f"{path}: raw")
+        return validate(dict(given) if isinstance(given, Mapping) else given, Raw, f"{path}: raw")
     page = sidecar(path)
     return None if page is None else read_toml(page, Raw)
 
@@ -75,13 +80,11 @@ def open_raw(path: Path, raw: Raw) -> Volume:
     Raises:
         InputError: The file is not of the size that this makes.
     """
-    shape = raw.shape if len(raw.shape) == 3 else (1, *raw.shape)
+    shape = (1, *raw.shape)[-3:]
     need, there = raw.offset + math.prod(shape) * raw.stored.itemsize, path.stat().st_size
     if need != there:
         raise InputError(
             f"{path}: {there} bytes, but shape {shape} of {raw.dtype} after {raw.offset} bytes makes {need}: "
             "correct shape, dtype or offset"
         )
-    edges = raw.voxel_um
-    voxel_um = (edges, edges, edges) if isinstance(edges, float) else edges
-    return Volume(Mapped(path, raw.stored, raw.offset, shape), voxel_um, str(path))
+    return Volume(Mapped(path, raw.stored, raw.offset, shape), raw.voxel_um, str(path))
