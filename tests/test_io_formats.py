@@ -2,7 +2,7 @@
 
 import multiprocessing
 import pickle
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import product
 
 import numpy as np
@@ -55,8 +55,9 @@ def test_a_volume_of_every_kind_can_be_read_in_another_process(tmp_path):
     volumes = [open_volume(write(tmp_path, name, array)) for name in FORMATS]
     for volume in volumes:
         np.asarray(volume.data[0])  # a memory of blocks and an open store must not travel
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        for name, got in zip(FORMATS, pool.apply(read_all, (volumes,)), strict=True):
+    # a Pool would wait for ever where a worker cannot unpickle
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        for name, got in zip(FORMATS, pool.submit(read_all, volumes).result(), strict=True):
             np.testing.assert_array_equal(got, array, err_msg=name)
 
 
