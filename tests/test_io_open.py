@@ -17,8 +17,9 @@ from PIL import Image
 from segbench.errors import InputError
 from segbench.io import check_image, depth_range, file_sha256, open_volume, read_labels, write_tiff
 from segbench.io import tiff as tiff_module
+from segbench.io.chunked import Cache, Chunked
 from segbench.io.files import natural_key
-from segbench.io.planes import Planes
+from segbench.io.lazy import Mapped
 from segbench.volume import LazyArray, Volume
 
 
@@ -85,11 +86,11 @@ def test_a_two_dimensional_image_is_one_slice_and_bool_stays(tmp_path):
 def test_uncompressed_is_mapped_and_compressed_reads_only_the_pages_it_needs(tmp_path, monkeypatch):
     array = picture((40, 64, 64))
     tifffile.imwrite(tmp_path / "plain.tif", array, photometric="minisblack")
-    assert isinstance(open_volume(tmp_path / "plain.tif").data, np.memmap)
+    assert isinstance(open_volume(tmp_path / "plain.tif").data, Mapped)
     tifffile.imwrite(tmp_path / "packed.tif", array, photometric="minisblack", compression="zlib")
     read = []
-    original = tiff_module._Reader.__call__
-    monkeypatch.setattr(tiff_module._Reader, "__call__", lambda self, z: read.append(z) or original(self, z))
+    original = tiff_module._Pages.__call__
+    monkeypatch.setattr(tiff_module._Pages, "__call__", lambda self, at: read.append(at[0]) or original(self, at))
     volume = open_volume(tmp_path / "packed.tif")
     assert read == []
     np.testing.assert_array_equal(volume.data[7:9, 3:5, ::2], array[7:9, 3:5, ::2])
@@ -112,7 +113,7 @@ index = st.one_of(st.integers(-3, 2), st.slices(3), st.just(Ellipsis))
 @given(st.lists(index, min_size=1, max_size=3).filter(lambda k: k.count(Ellipsis) < 2))
 def test_planes_index_like_numpy(keys):
     array = picture((3, 3, 3))
-    planes = Planes((3, 3, 3), array.dtype, array.__getitem__, cache_bytes=18)
+    planes = Chunked((3, 3, 3), array.dtype, (1, 3, 3), lambda at: array[at[0]][np.newaxis], Cache(18))
     key = tuple(keys)
     np.testing.assert_array_equal(planes[key], array[key])
     part = depth_range(Volume(planes), 1, 3).data
@@ -120,7 +121,7 @@ def test_planes_index_like_numpy(keys):
 
 
 def test_planes_refuse_what_they_cannot_do():
-    planes = Planes((3, 3, 3), np.dtype(np.uint8), picture((3, 3, 3)).__getitem__)
+    planes = Chunked((3, 3, 3), np.dtype(np.uint8), (3, 3, 3), lambda _: picture((3, 3, 3)))
     for key in ([0, 1], (0, 0, 0, 0), np.ones((3, 3, 3), bool)):
         with pytest.raises(IndexError):
             planes[key]
@@ -157,7 +158,7 @@ def test_a_stack_must_be_whole_and_of_one_kind(tmp_path):
         open_volume(stack("deep", s1=picture((2, 6, 7))))
     gap = stack("gap")
     tifffile.imwrite(gap / "005.tif", picture((6, 7)), photometric="minisblack")
-    refused(gap, "005.tif follows 003.tif")
+    refused(gap, "slice 4 is missing", "005.tif follows 003.tif")
     mixed = stack("mixed")
     Image.fromarray(picture((6, 7))).save(mixed / "004.png")
     refused(mixed, "both TIFF and PNG")
@@ -393,7 +394,7 @@ def test_what_is_not_there_or_not_an_image(tmp_path, monkeypatch):
 def test_npy(tmp_path):
     array = picture((3, 4, 5), np.float32)
     np.save(tmp_path / "a.npy", array)
-    assert isinstance(open_volume(tmp_path / "a.npy").data, np.memmap)
+    assert isinstance(open_volume(tmp_path / "a.npy").data, Mapped)
     np.save(tmp_path / "big.npy", array.astype(">f4"))
     volume = open_volume(tmp_path / "big.npy")
     assert volume.data.dtype == np.float32
@@ -403,17 +404,17 @@ def test_npy(tmp_path):
     np.save(tmp_path / "none.npy", array[:0])
     refused(tmp_path / "none.npy", "no volume")
     np.save(tmp_path / "object.npy", np.array([[{}]], dtype=object), allow_pickle=True)
-    refused(tmp_path / "object.npy", "unusable")
+    refused(tmp_path / "object.npy", "never read")
     np.save(tmp_path / "complex.npy", array.astype(complex))
     refused(tmp_path / "complex.npy", "complex128")
     raw = (tmp_path / "a.npy").read_bytes()
     (tmp_path / "cut.npy").write_bytes(raw[:-8])
-    refused(tmp_path / "cut.npy", "unusable")
+    refused(tmp_path / "cut.npy", "truncated")
     (tmp_path / "claim.npy").write_bytes(raw.replace(b"(3, 4, 5), }         ", b"(99999, 99999, 9999)}"))
-    refused(tmp_path / "claim.npy", "unusable")
+    refused(tmp_path / "claim.npy", "truncated")
     with (tmp_path / "zip.npy").open("wb") as file:
         np.savez(file, a=array)
-    refused(tmp_path / "zip.npy", "archive")
+    refused(tmp_path / "zip.npy", "unusable")
 
 
 class Exploit:

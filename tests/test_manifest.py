@@ -4,6 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -146,6 +147,25 @@ def test_the_same_image_under_two_names_is_refused(tmp_path):
     write(tmp_path, "b")
     equal_hash = [entry(n, s, n, folder=tmp_path) for n, s in (("a", "train"), ("b", "test"))]
     refused(manifest(tmp_path, *equal_hash), "splits overlap", act=read_manifest)
+
+
+def test_images_of_one_file_are_several_and_one_image_has_one_place(tmp_path):
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        for seed, name in enumerate("ab"):
+            file[f"{name}/image"], file[f"{name}/label"] = phantom(seed)
+    digest = sha(tmp_path / "all.h5")
+
+    def case(split, group):
+        return (
+            f'[[domain.case]]\nname = "{split}"\nsplit = "{split}"\nimage = "all.h5::{group}/image"\n'
+            f'label = "all.h5::{group}/label"\nimage_sha256 = "{digest}"\nlabel_sha256 = "{digest}"\n'
+        )
+
+    loaded = read_manifest(manifest(tmp_path, case("train", "a"), case("test", "/b")))
+    assert len(check(loaded).cases) == 2
+    first, second = (load_case(located) for located in loaded.cases())
+    assert first.sha256 != second.sha256
+    refused(manifest(tmp_path, case("train", "a"), case("test", "/a")), "splits overlap", act=read_manifest)
 
 
 @pytest.mark.parametrize("copy", ["bytes", "format", "slice", "link"])

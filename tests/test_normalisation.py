@@ -8,7 +8,7 @@ import segbench
 from segbench.data.battery16 import make_case
 from segbench.data.domains import DOMAINS
 from segbench.errors import InputError
-from segbench.io.planes import Planes
+from segbench.io.chunked import Cache, Chunked
 from segbench.normalisation import Normalisation, Normalised, constant_exterior, fit
 from segbench.tiling import Grid, read
 from segbench.volume import Volume
@@ -145,7 +145,8 @@ def test_the_exterior_of_an_inverted_scan_is_void_as_well():
 def test_an_exterior_is_found_in_every_type_and_read_slice_by_slice(kind):
     data = np.where(disc(), 0, levels(highest=250) + 1).astype(kind)
     read_planes = []
-    lazy = Planes(SHAPE, np.dtype(kind), lambda z: read_planes.append(z) or data[z], cache_bytes=0)
+    plane = (1, *SHAPE[1:])
+    lazy = Chunked(SHAPE, np.dtype(kind), plane, lambda at: read_planes.append(at[0]) or data[at[0]][None], Cache(0))
     assert constant_exterior(Volume(lazy)) == 0
     assert len(set(read_planes)) == len(read_planes) <= 9
     assert fit(LEAVING_OUT, Volume(lazy)) == fit(LEAVING_OUT, Volume(data))

@@ -9,7 +9,7 @@ import tifffile
 from segbench.data.battery16 import make_case
 from segbench.data.domains import DOMAINS
 from segbench.engines import start
-from segbench.io.planes import Planes
+from segbench.io.chunked import Cache, Chunked
 from segbench.polarity import LEAST_ERRORS, LEAST_SCORE, Polarity, polarity
 from segbench.predict import Predictor, predict
 from segbench.volume import Volume
@@ -131,7 +131,9 @@ def test_little_of_a_large_volume_is_read():
     """Of 10^9 voxels at most 54 slices, 45 of them averaged five by five."""
     read = []
     plane = spheres((1, 1000, 1000), 12, 400)[0].astype(np.float32)
-    lazy = Planes((1000, 1000, 1000), plane.dtype, lambda z: read.append(z) or plane, cache_bytes=0)
+    lazy = Chunked(
+        (1000, 1000, 1000), plane.dtype, (1, 1000, 1000), lambda at: read.append(at) or plane[np.newaxis], Cache(0)
+    )
     assert polarity(Volume(lazy)).verdict == "normal"
     assert len(read) <= 54
 

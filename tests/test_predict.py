@@ -179,7 +179,7 @@ def test_the_front_door_takes_arrays_slices_and_paths(tiny, tmp_path):
         segbench.open_volume(tmp_path / "scan.tif"),
     ):
         np.testing.assert_array_equal(loaded.predict(given, samples=2, seed=1).probability, expected.probability)
-    with pytest.raises(InputError, match="three axes"):
+    with pytest.raises(InputError, match="no volume"):
         loaded.predict(np.zeros((2, 2, 2, 2), np.float32))
 
 

@@ -309,6 +309,8 @@ def test_another_scan_a_damaged_one_and_one_on_a_server(tmp_path, segbench, monk
     monkeypatch.setattr(grey, "open_volume", lambda path: pytest.fail("asked a server that a file named"))
     (sentence,) = view(remote.folder, remote.page).warnings
     assert "--scan" in sentence
+    with pytest.raises(InputError, match="--scan"):
+        grey.open_scan("http:/127.0.0.1:9/scan.zarr::0", SHAPE, trusted=False)  # a Path makes one slash of two
     for odd in ("a\0b", "\ud800"):
         monkeypatch.undo()
         with pytest.raises(InputError):

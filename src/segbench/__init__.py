@@ -8,8 +8,11 @@ prediction.labels, prediction.probability, prediction.entropy      # arrays (Z, 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+    from typing import Any
 
+    from segbench.io import Raw
     from segbench.predict import Predictor
     from segbench.volume import Volume
 
@@ -39,12 +42,29 @@ def load(
     return Predictor(model.card, start(model, engine, precision, threads, device=device, thin=thin))
 
 
-def open_volume(path: "str | Path", voxel_um: float | tuple[float, float, float] | None = None) -> "Volume":
-    """An image as a lazy volume (Z, Y, X): a TIFF, a folder of slices, NumPy or PNG.
+def open_volume(
+    path: "str | Path",
+    voxel_um: float | tuple[float, float, float] | None = None,
+    *,
+    raw: "Raw | Mapping[str, object] | None" = None,
+    allow_missing_chunks: bool = False,
+) -> "Volume":
+    """An image as a lazy volume (Z, Y, X), in any format of docs/formats.md; see `io.open_volume` for the arguments.
 
     Raises:
         InputError: One line: what is wrong with the file.
     """
     from segbench import io
 
-    return io.open_volume(path, voxel_um)
+    return io.open_volume(path, voxel_um, raw=raw, allow_missing_chunks=allow_missing_chunks)
+
+
+def as_volume(array: "Any", voxel_um: float | tuple[float, float, float] | None = None) -> "Volume":  # noqa: ANN401
+    """A NumPy, dask or zarr array (Z, Y, X) as a volume, as lazy as it is.
+
+    Raises:
+        InputError: One line: why it is none.
+    """
+    from segbench import io
+
+    return io.as_volume(array, voxel_um)

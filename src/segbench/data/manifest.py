@@ -15,7 +15,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, StringConstraints, model_validator
 
 from segbench.errors import InputError, UnknownNameError
-from segbench.io.files import slices_of
+from segbench.io import files_of
+from segbench.io.location import locate
 from segbench.recipe import Strict, read_toml
 
 Split = Literal["train", "validation", "test"]
@@ -105,8 +106,10 @@ class Manifest(Strict):
                     )
         everything = [(domain, case) for domain in self.domain for case in domain.case]
         for (domain, case), (other_domain, other) in combinations(everything, 2):
+            here, there = locate(case.image), locate(other.image)
+            # one file may hold several images, all under its hash
             same_hash = case.image_sha256 is not None and case.image_sha256 == other.image_sha256
-            if (case.image == other.image or same_hash) and _overlap(case.z, other.z):
+            if (here == there or (same_hash and here.inner == there.inner)) and _overlap(case.z, other.z):
                 raise ValueError(overlap(domain.name, case, other_domain.name, other))
         return self
 
@@ -192,6 +195,6 @@ def _below(root: Path, relative: str) -> Path:
 def _files(path: Path) -> Iterator[Path]:
     yield path
     try:
-        yield from slices_of(path) or []
+        yield from files_of(path)
     except InputError:
         return  # opening it says what is wrong

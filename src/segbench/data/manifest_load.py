@@ -9,6 +9,7 @@ import numpy.typing as npt
 from segbench.data.manifest import Located, Split
 from segbench.errors import InputError
 from segbench.io import blocks, depth_range, file_sha256, open_volume, read_labels
+from segbench.io.location import locate
 from segbench.volume import UInt8, Volume
 
 
@@ -22,7 +23,7 @@ class LoadedCase:
         split: train, validation or test.
         image: The image, lazy.
         label: Class indices, the shape of the image.
-        sha256: Of what was read: both files, the slices taken and the label map; for provenance.
+        sha256: Of what was read: both files, arrays in them, the slices taken and the label map; for provenance.
     """
 
     domain: str
@@ -59,6 +60,9 @@ def load_case(located: Located) -> LoadedCase:
     """
     digest = hashlib.sha256("".join(hashes(located)).encode())
     digest.update(repr((located.case.z, sorted(located.domain.labels.items()))).encode())
+    inner = [locate(path).inner for path in (located.image, located.label)]
+    if any(inner):
+        digest.update(repr(inner).encode())
     image, label = volumes(located)
     classes = np.concatenate([to_classes(label, part, located.domain.labels) for part in blocks(label)])
     names = (located.domain.name, located.case.name, located.case.split)

@@ -1,128 +1,190 @@
 """From a path to a volume.
 
 Axis order is (Z, Y, X) and a 2-D image is one slice. Voxels are real numbers of at most 8 bytes (bool,
-integers, floats) and are given out as they are stored.
+integers, floats) and are given out as they are stored. docs/formats.md says what is read of which format.
 """
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from segbench.errors import InputError
-from segbench.io.files import NPY, PNG, TIFF, slices_of
-from segbench.io.planes import Plane, Planes
+from segbench.io.files import is_zarr, slices_of
+from segbench.io.kinds import KINDS, by_content, by_suffix
+from segbench.io.location import Location, locate
+from segbench.io.message import printable
+from segbench.io.raw import Raw, layout, open_raw
+from segbench.io.stack import open_stack
+from segbench.io.units import VoxelUm
 from segbench.volume import Volume
 
-VoxelUm = float | Sequence[float]
+Edges = float | Sequence[float]
+# Kinds that hold more than one array.
+CONTAINERS = ("hdf5", "zarr")
 
 
-def open_volume(path: str | Path, voxel_um: VoxelUm | None = None) -> Volume:
-    """Opens a TIFF (2-D, multi-page, BigTIFF, OME-TIFF), a PNG, a .npy, or a folder or pattern of 2-D slices.
-
-    TIFF, .npy and slices are read when they are indexed; a PNG at once. Every header is read here.
+def open_volume(
+    path: str | Path,
+    voxel_um: Edges | None = None,
+    *,
+    raw: Raw | Mapping[str, object] | None = None,
+    allow_missing_chunks: bool = False,
+) -> Volume:
+    """Opens an image without reading its voxels: they are read where the volume is indexed.
 
     Args:
-        path: A file, a folder of slices, or a pattern such as `scan/*.tif`.
+        path: A file (TIFF, HDF5, NIfTI, NRRD, MetaImage, NumPy, PNG, RAW), a folder or pattern of 2-D slices, a zarr
+            folder or its URL. `scan.h5::/entry/data` and `scan.zarr::0` name an array inside.
         voxel_um: Edge of the voxels, one number or (Z, Y, X); stands above what the file says. A file is
-            believed only where it gives all three with a unit of length (OME, or ImageJ with a spacing).
+            believed only where it gives all three with a unit of length.
+        raw: How to read a file without a header: `{"shape": (Z, Y, X), "dtype": "uint16"}` and, where they differ,
+            byte_order, offset and voxel_um. Otherwise the page `scan.raw.toml` beside `scan.raw` says so.
+        allow_missing_chunks: Whether chunks that are not in a zarr or HDF5 file are read as its fill value, as some
+            writers mean it. Otherwise they are an error.
 
     Raises:
         InputError: One line that names the file, what is wrong with it and what to do.
     """
-    volume = _open(Path(path), labels=False)
-    return volume if voxel_um is None else replace(volume, voxel_um=_voxel(voxel_um, str(path)))
+    volume = _open(locate(path), labels=False, raw=raw, allow_missing=allow_missing_chunks)
+    return volume if voxel_um is None else replace(volume, voxel_um=edges(voxel_um, str(path)))
 
 
-def read_labels(path: str | Path) -> Volume:
+def read_labels(
+    path: str | Path, *, raw: Raw | Mapping[str, object] | None = None, allow_missing_chunks: bool = False
+) -> Volume:
     """Opens a volume of integers or booleans; of a PNG with a palette the indices are the labels."""
-    volume = _open(Path(path), labels=True)
+    volume = _open(locate(path), labels=True, raw=raw, allow_missing=allow_missing_chunks)
     if np.dtype(volume.data.dtype).kind not in "bui":
         raise InputError(f"{path}: labels must be integers, these are {volume.data.dtype}: save them as uint8")
     return volume
 
 
-def _open(path: Path, *, labels: bool) -> Volume:
-    slices = slices_of(path)
-    volume = _open_file(path, labels=labels) if slices is None else _open_slices(path, slices, labels=labels)
+def checked(volume: Volume) -> Volume:
+    """The same volume, its voxels being real numbers.
+
+    Raises:
+        InputError: They are not.
+    """
     dtype = np.dtype(volume.data.dtype)
     if dtype.kind not in "buif" or dtype.itemsize > 8:
-        raise InputError(f"{path}: voxels of type {dtype} cannot be used: save integers or floats")
+        raise InputError(
+            f"{volume.source}: voxels of type {dtype} cannot be used: save uint8, uint16, int16 or float32 "
+            "(other integers and floats of up to 8 bytes are read too)"
+        )
     return volume
 
 
-def _open_file(path: Path, *, labels: bool) -> Volume:
-    suffix = path.suffix.lower()
+def edges(voxel_um: Edges, where: str) -> VoxelUm:
+    """One edge or three, in µm, as (Z, Y, X)."""
+    try:
+        sizes = np.asarray(voxel_um, dtype=np.float64)
+        z, y, x = (float(size) for size in (sizes if sizes.ndim else [sizes] * 3))
+    except (TypeError, ValueError):
+        z = y = x = math.nan
+    if not all(math.isfinite(edge) and edge > 0 for edge in (z, y, x)):
+        raise InputError(f"{where}: voxel size {voxel_um}: give one positive number in µm, or three (Z, Y, X)")
+    return z, y, x
+
+
+def _open(location: Location, *, labels: bool, raw: Raw | Mapping[str, object] | None, allow_missing: bool) -> Volume:
+    with warnings.catch_warnings():
+        # what a library warns of, it either reads or refuses; the terminal is not its place
+        warnings.simplefilter("ignore")
+        try:
+            if location.remote and by_suffix(location.path) is not None:
+                raise InputError(f"{location}: only zarr is read from a URL: copy the file to a disk first")
+            if location.remote or is_zarr(location.path):
+                _no_layout(location, raw)
+                from segbench.io.zarr import open_zarr
+
+                return checked(open_zarr(location, allow_missing=allow_missing))
+            slices = slices_of(location.path)
+            if slices is None:
+                return checked(_open_file(location, labels=labels, raw=raw, allow_missing=allow_missing))
+            _alone(location, "a folder of slices")
+            _no_layout(location, raw)
+            return checked(open_stack(location.path, slices, labels=labels))
+        except InputError as error:
+            if str(error).isprintable():
+                raise
+            raise InputError(printable(str(error))) from error
+
+
+def _open_file(
+    location: Location, *, labels: bool, raw: Raw | Mapping[str, object] | None, allow_missing: bool
+) -> Volume:
+    path = location.path
     try:
         if path.stat().st_size == 0:
             raise InputError(f"{path}: empty file of 0 bytes: copy it again")
-        with path.open("rb"):
-            pass
+        content, name = by_content(path), by_suffix(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}): check its permissions") from error
-    if suffix in TIFF:
-        from segbench.io.tiff import open_tiff
-
-        data, voxel_um = open_tiff(path)
-        return Volume(data, voxel_um, str(path))
-    if suffix in PNG:
-        from segbench.io.png import read_png
-
-        return Volume(read_png(path, labels=labels)[np.newaxis], None, str(path))
-    if suffix in NPY:
-        return _open_npy(path)
-    raise InputError(f"{path}: unknown kind of file {suffix!r}: give .tif, .tiff, .png, .npy or a folder of slices")
-
-
-def _open_npy(path: Path) -> Volume:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # the header is a stranger's text: whatever it sets off is the file's fault
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: unusable .npy file ({reason}): save it with numpy.save") from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise InputError(f"{path}: an archive of arrays under the name .npy: save one array with numpy.save")
-    if array.ndim not in (2, 3) or 0 in array.shape:
-        raise InputError(f"{path}: shape {array.shape} is no volume: save an array (Z, Y, X) or (Y, X)")
-    array = array[np.newaxis] if array.ndim == 2 else array
-    if array.dtype.isnative:
-        return Volume(array, None, str(path))
-    return Volume(Planes(array.shape, array.dtype, array.__getitem__, cache_bytes=0), None, str(path))
+    described = layout(path, raw)
+    if described is not None:
+        _alone(location, "a RAW file")
+        return open_raw(path, described)
+    # what a file holds says more than what somebody called it
+    kind = content or name
+    if kind is None:
+        known = ", ".join(suffix for kind in KINDS.values() for suffix in kind.suffixes[:1])
+        raise InputError(
+            f"{path}: unknown kind of file {path.suffix!r}: give {known}, a zarr folder or a folder of slices; of a "
+            f"RAW file say shape and dtype, or write them into {path.name}.toml beside it"
+        )
+    if kind not in CONTAINERS:
+        _alone(location, f"a file of this kind ({kind})")
+    return _open_kind(kind, location, labels=labels, allow_missing=allow_missing)
 
 
-def _open_slices(path: Path, files: list[Path], *, labels: bool) -> Volume:
-    """Checks the header of every slice, and reads none of their voxels (a PNG is decoded to be checked)."""
-    first = _open_file(files[0], labels=labels)
-    for file in files:
-        one = first if file is files[0] else _open_file(file, labels=labels)
-        if one.shape[0] != 1:
-            raise InputError(f"{file}: holds {one.shape[0]} slices, but a stack takes one each: give this file alone")
-        if one.shape != first.shape:
-            raise InputError(
-                f"{file}: {one.shape[1]} x {one.shape[2]} pixels, but {files[0].name} has {first.shape[1]} x "
-                f"{first.shape[2]}: a stack needs slices of one shape"
-            )
-        if one.data.dtype != first.data.dtype:
-            raise InputError(
-                f"{file}: {one.data.dtype}, but {files[0].name} has {first.data.dtype}: "
-                "a stack needs slices of one type"
-            )
-    shape = (len(files), first.shape[1], first.shape[2])
-    planes = Planes(shape, np.dtype(first.data.dtype), partial(_read_slice, files, labels))
-    return Volume(planes, None, str(path))
+def _open_kind(kind: str, location: Location, *, labels: bool, allow_missing: bool) -> Volume:  # noqa: PLR0911
+    """Each library is imported where a file needs it."""
+    path = location.path
+    match kind:
+        case "tiff":
+            from segbench.io.tiff import open_tiff
+
+            return open_tiff(path)
+        case "png":
+            from segbench.io.png import read_png
+
+            return Volume(read_png(path, labels=labels)[np.newaxis], None, str(path))
+        case "npy":
+            from segbench.io.npy import open_npy
+
+            return open_npy(path)
+        case "npz":
+            from segbench.io.npy import open_npz
+
+            return open_npz(path)
+        case "hdf5":
+            from segbench.io.hdf5 import open_hdf5
+
+            return open_hdf5(path, location.inner, allow_missing=allow_missing)
+        case "nifti":
+            from segbench.io.nifti import open_nifti
+
+            return open_nifti(path)
+        case "nrrd":
+            from segbench.io.nrrd import open_nrrd
+
+            return open_nrrd(path)
+        case "metaimage":
+            from segbench.io.metaimage import open_metaimage
+
+            return open_metaimage(path)
+    raise AssertionError(kind)
 
 
-def _read_slice(files: list[Path], labels: bool, z: int) -> Plane:
-    return np.asarray(_open_file(files[z], labels=labels).data[0])
+def _alone(location: Location, what: str) -> None:
+    if location.inner:
+        raise InputError(f"{location}: {what} holds one image, '::' names an array in HDF5 or zarr: leave it out")
 
 
-def _voxel(voxel_um: VoxelUm, where: str) -> tuple[float, float, float]:
-    sizes = [voxel_um] * 3 if isinstance(voxel_um, int | float) else list(voxel_um)
-    if len(sizes) != 3 or not all(math.isfinite(s) and s > 0 for s in sizes):
-        raise InputError(f"{where}: voxel size {voxel_um}: give one positive number in µm, or three (Z, Y, X)")
-    z, y, x = (float(s) for s in sizes)
-    return z, y, x
+def _no_layout(location: Location, raw: Raw | Mapping[str, object] | None) -> None:
+    if raw is not None:
+        raise InputError(f"{location}: `raw` describes one file without a header, which this is not: leave it out")

@@ -1,14 +1,32 @@
-"""PNG: one slice, read at once."""
+"""PNG: one slice, decoded as a whole."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageMode, UnidentifiedImageError
 
 from segbench.errors import InputError
+from segbench.io.chunked import Cache, Chunked, Index
+from segbench.io.message import line
+
+
+def open_png(path: Path, *, labels: bool = False) -> Chunked:
+    """A slice that is decoded when it is read; only its header is looked at here.
+
+    Raises:
+        InputError: As `read_png`, which says more of the voxels when they are read.
+    """
+    with _opened(path) as image:
+        height, width = image.height, image.width
+        dtype = np.dtype(ImageMode.getmode(image.mode).typestr)
+    shape = (1, height, width)
+    return Chunked(shape, dtype, shape, partial(_slice, path, labels), Cache(0))
 
 
 def read_png(path: Path, *, labels: bool = False) -> npt.NDArray[Any]:
@@ -19,21 +37,9 @@ def read_png(path: Path, *, labels: bool = False) -> npt.NDArray[Any]:
     Raises:
         InputError: It is no PNG, damaged, coloured, or so large that it must be a bomb or a case for TIFF.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=["PNG"]) as image:
-                plain = labels or image.mode != "P"
-                array = np.asarray(image if plain else image.convert("RGBA"))
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise InputError(
-            f"{path}: more pixels than a PNG may have here: save it as TIFF, which is read in parts"
-        ) from error
-    except UnidentifiedImageError as error:
-        raise InputError(f"{path}: not a PNG, whatever its name says: save it again") from error
-    except Exception as error:  # a parser of hostile bytes: whatever it raises is the file's fault
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: damaged PNG ({reason}): copy it again") from error
+    with _opened(path) as image:
+        plain = labels or image.mode != "P"
+        array = np.asarray(image if plain else image.convert("RGBA"))
     if array.ndim == 2:
         return array
     colour = array[..., : 3 if array.shape[-1] >= 3 else 1]
@@ -44,3 +50,25 @@ def read_png(path: Path, *, labels: bool = False) -> npt.NDArray[Any]:
     if alpha.size and not (alpha == alpha.flat[0]).all():
         raise InputError(f"{path}: an image with transparency: save it as grey without an alpha channel")
     return np.ascontiguousarray(colour[..., 0])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The image, in which whatever goes wrong is said in a line."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=["PNG"]) as image:
+                yield image
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"{path}: more pixels than a PNG may have here: save it as TIFF, which is read in parts"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path}: not a PNG, whatever its name says: save it again") from error
+    except Exception as error:  # a parser of hostile bytes: whatever it raises is the file's fault
+        raise InputError(f"{path}: damaged PNG ({line(error)}): copy it again") from error
+
+
+def _slice(path: Path, labels: bool, index: Index) -> npt.NDArray[Any]:
+    return read_png(path, labels=labels)[np.newaxis]

@@ -1,26 +1,24 @@
-"""TIFF: uncompressed data are mapped, compressed pages decoded one by one as they are asked for.
+"""TIFF: uncompressed data are mapped, compressed ones decoded by strips and tiles as they are asked for.
 
 A TIFF is a stranger's claim about itself: it is checked against the size of the file before it is believed.
 """
 
-import logging
 import math
-import re
-import threading
-import xml.etree.ElementTree as ET
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
 
 from segbench.errors import InputError
-from segbench.io.planes import Plane, Planes
-from segbench.volume import LazyArray
-
-VoxelUm = tuple[float, float, float]
+from segbench.io import chunked
+from segbench.io.chunked import Chunked, Index, corner
+from segbench.io.lazy import Array, Mapped
+from segbench.io.message import line
+from segbench.io.tiff_log import first, quiet
+from segbench.io.tiff_scale import voxel_um
+from segbench.volume import LazyArray, Volume
 
 # Bytes that one byte of a file may become. Deflate ends at 1032 and is what CT stacks use; the strongest
 # coders (zstd, LZMA) reach some 10^4 on a blank page.
@@ -30,49 +28,44 @@ MAX_PLANE_BYTES = 8 * 2**30
 # Axes that can only be depth: ImageJ and OME say Z, plain pages I, pages of tifffile Q. T and C are no depth.
 DEPTH_AXES = "ZIQ"
 
-# Tags that do not say how to read voxels: maker, model, software, date, author, host; and private ones.
-IDLE_TAGS = (271, 272, 305, 306, 315, 316)
-PRIVATE_TAGS = 32768
-
-# Units that mean a length in the object. Inch is left out: it is the resolution of a print.
-MICROMETRES = {"nm": 1e-3, "µm": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
-MICROMETRES |= dict.fromkeys(("um", "\u03bcm", "\\u00B5m", "micron", "microns"), 1.0)
+# Compressions whose strips need tables that stand once in the page.
+JPEG = (6, 7, 34892, 33007)
 
 
-def open_tiff(path: Path) -> tuple[LazyArray, VoxelUm | None]:
-    """Array (Z, Y, X) and voxel size of the one image in the file.
+def open_tiff(path: Path) -> Volume:
+    """The one image in the file.
 
     Raises:
         InputError: One line: not a TIFF, damaged, colour or time in it, several images, an impossible shape.
     """
-    with _quiet() as problems:
+    with quiet() as problems:
         try:
             # _multifile: an OME-TIFF may name other files, which nobody has asked to be opened
             with tifffile.TiffFile(path, _multifile=False) as tif:
                 if not len(tif.pages) or problems:
-                    raise InputError(f"{path}: damaged TIFF ({_first(problems)}): copy or save it again")
-                result = _open(path, tif, problems)
+                    raise InputError(f"{path}: damaged TIFF ({first(problems)}): copy or save it again")
+                data = _open(path, tif, problems)
+                result = Volume(data, voxel_um(tif), str(path))
         except InputError:
             raise
         except tifffile.TiffFileError as error:
-            raise InputError(f"{path}: not a TIFF, whatever its name says ({_line(error)})") from error
+            raise InputError(f"{path}: not a TIFF, whatever its name says ({line(error)})") from error
         except Exception as error:  # a parser of hostile bytes: whatever it raises is the file's fault
-            raise InputError(f"{path}: damaged TIFF ({_line(error)}): copy or save it again") from error
+            raise InputError(f"{path}: damaged TIFF ({line(error)}): copy or save it again") from error
         return result
 
 
-def _open(path: Path, tif: Any, problems: list[str]) -> tuple[LazyArray, VoxelUm | None]:  # noqa: ANN401
+def _open(path: Path, tif: Any, problems: list[str]) -> LazyArray:  # noqa: ANN401
     series = tif.series
     if problems:
-        raise InputError(f"{path}: damaged TIFF ({_first(problems)}): copy or save it again")
+        raise InputError(f"{path}: damaged TIFF ({first(problems)}): copy or save it again")
     if len(series) != 1:
-        raise InputError(f"{path}: holds {len(series)} images of different shapes: save the volume alone")
+        raise InputError(f"{path}: holds {len(series)} images that differ in shape or storage: save the volume alone")
     image = series[0]
     dtype = np.dtype(image.dtype)
     shape = _volume_shape(path, image.axes, image.shape)
     size = path.stat().st_size
     claim = math.prod(shape) * dtype.itemsize
-    voxel_um = _voxel_um(tif)
     offset = image.dataoffset
     if offset is not None:
         if offset + claim > size:
@@ -80,13 +73,11 @@ def _open(path: Path, tif: Any, problems: list[str]) -> tuple[LazyArray, VoxelUm
                 f"{path}: truncated, {shape} voxels of {dtype} end at byte {offset + claim} "
                 f"and the file at {size}: copy it again"
             )
-        mapped = np.memmap(path, dtype.newbyteorder(tif.byteorder), "r", offset, shape)
-        if mapped.dtype.isnative:
-            return mapped, voxel_um
-        return Planes(shape, mapped.dtype, mapped.__getitem__, cache_bytes=0), voxel_um
+        return Mapped(path, dtype.newbyteorder(tif.byteorder), offset, shape)
     pages = [image[index] for index in range(len(image))]
     _check_pages(path, pages, shape, size)
-    return Planes(shape, dtype, _Reader(path, tif, pages, shape[1:])), voxel_um
+    decode = _Pages(path, pages, shape, _block(pages, shape, dtype.itemsize))
+    return Chunked(shape, dtype, decode.block, decode)
 
 
 def _volume_shape(path: Path, axes: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -113,7 +104,7 @@ def _check_pages(path: Path, pages: list[Any], shape: tuple[int, int, int], size
         tifffile.TIFF.DECOMPRESSORS[coder]
     except KeyError as error:
         raise InputError(
-            f"{path}: compression {getattr(coder, 'name', coder)} needs a library: pip install imagecodecs"
+            f"{path}: compression {getattr(coder, 'name', coder)} needs a library: pip install 'segbench[formats]'"
         ) from error
     plane_bytes = shape[1] * shape[2] * np.dtype(pages[0].dtype).itemsize
     for index, page in enumerate(pages):
@@ -126,87 +117,78 @@ def _check_pages(path: Path, pages: list[Any], shape: tuple[int, int, int], size
             raise InputError(
                 f"{path}: page {index} claims {plane_bytes:.3g} bytes, more than it can hold: save it again"
             )
+        rows, columns = _segment(page, shape)
+        segment_bytes = rows * columns * np.dtype(pages[0].dtype).itemsize
+        # compression makes noise a little larger, never twice as large; what decodes to more than it says is a bomb
+        if segment_bytes > chunked.LIMIT_BYTES or max(page.databytecounts) > 2 * segment_bytes + 2**16:
+            raise InputError(
+                f"{path}: page {index} has strips or tiles of {segment_bytes:.3g} bytes, stored in "
+                f"{max(page.databytecounts):.3g}: save it again in smaller ones"
+            )
 
 
-class _Reader:
-    """Decodes a page, with the file open for that moment only."""
+def _segment(page: Any, shape: tuple[int, int, int]) -> tuple[int, int]:  # noqa: ANN401
+    """Rows and columns of a strip or tile."""
+    key = page.keyframe
+    if (key.imagelength, key.imagewidth, key.imagedepth) != (shape[1], shape[2], 1):
+        raise ValueError("its pages differ in shape")
+    if key.is_tiled:
+        return int(key.tilelength), int(key.tilewidth)
+    return max(1, min(int(key.rowsperstrip), shape[1])), shape[2]
 
-    def __init__(self, path: Path, tif: Any, pages: list[Any], shape: tuple[int, int]) -> None:  # noqa: ANN401
-        self.path, self.file, self.pages, self.shape = path, tif.filehandle, pages, shape
-        self.lock = threading.Lock()
 
-    def __call__(self, z: int) -> Plane:
-        with self.lock, _quiet() as problems:
+def _block(pages: list[Any], shape: tuple[int, int, int], itemsize: int) -> Index:
+    """One tile, or strips of a page, joined until they are worth a read."""
+    if len({(*_segment(page, shape), bool(page.keyframe.is_tiled)) for page in pages}) > 1:
+        raise ValueError("its pages are cut into strips or tiles differently")
+    rows, columns = _segment(pages[0], shape)
+    joined = 1 if pages[0].keyframe.is_tiled else math.ceil(chunked.BLOCK_BYTES / (rows * columns * itemsize))
+    return 1, min(rows * joined, shape[1]), min(columns, shape[2])
+
+
+class _Pages:
+    """Decodes parts of pages, with the file open for that moment only."""
+
+    def __init__(self, path: Path, pages: list[Any], shape: tuple[int, int, int], block: Index) -> None:
+        self.path, self.pages, self.shape, self.block = path, pages, shape, block
+        self.dtype = np.dtype(pages[0].dtype)
+
+    def __reduce__(self) -> tuple[Callable[[Path], "_Pages"], tuple[Path]]:
+        return _again, (self.path,)
+
+    def __call__(self, index: Index) -> Array:
+        z, y, x = corner(index, self.block, self.shape)
+        with quiet():
             try:
-                self.file.open()
-                try:
-                    plane = np.asarray(self.pages[z].asarray())
-                finally:
-                    self.file.close()
-                if problems:
-                    raise ValueError(_first(problems))
-                return plane.reshape(self.shape)  # raises where the page is not what the first one promised
+                with self.path.open("rb") as file:
+                    return self._decode(file, z.start, y, x)
             except Exception as error:  # as in open_tiff
-                reason = f"page {z} is damaged ({_line(error)})"
+                reason = f"page {z.start} is damaged ({line(error)})"
                 raise InputError(f"{self.path}: {reason}: copy it again") from error
 
-
-def _voxel_um(tif: Any) -> VoxelUm | None:  # noqa: ANN401
-    """Edges in µm where the file gives all three with a unit of length; a plain TIFF never tells depth."""
-    try:
-        sizes = _ome_um(tif.ome_metadata) if tif.is_ome else _imagej_um(tif) if tif.is_imagej else None
-    except (ET.ParseError, KeyError, TypeError, ValueError, ZeroDivisionError):
-        return None
-    return sizes if sizes is not None and all(math.isfinite(s) and s > 0 for s in sizes) else None
-
-
-def _ome_um(xml: str) -> VoxelUm | None:
-    pixels = next((node for node in ET.fromstring(xml).iter() if node.tag.endswith("}Pixels")), None)
-    if pixels is None:
-        return None
-    given = pixels.attrib
-    units = (MICROMETRES[given.get(f"PhysicalSize{axis}Unit", "µm")] for axis in "ZYX")
-    z, y, x = (float(given[f"PhysicalSize{axis}"]) * unit for axis, unit in zip("ZYX", units, strict=True))
-    return z, y, x
-
-
-def _imagej_um(tif: Any) -> VoxelUm | None:  # noqa: ANN401
-    meta, tags = tif.imagej_metadata, tif.pages[0].tags
-    unit = MICROMETRES[str(meta["unit"])]
-    per_unit = [tags[name].value for name in ("YResolution", "XResolution")]
-    y, x = (unit * denominator / numerator for numerator, denominator in per_unit)
-    return float(meta["spacing"]) * unit, y, x
+    def _decode(self, file: BinaryIO, z: int, y: slice, x: slice) -> Array:
+        page = self.pages[z]
+        key = page.keyframe
+        rows, columns = _segment(page, self.shape)
+        across = math.ceil(self.shape[2] / columns)
+        tables = {"jpegtables": page.jpegtables, "jpegheader": key.jpegheader} if key.compression in JPEG else {}
+        out = np.empty((1, y.stop - y.start, x.stop - x.start), self.dtype)
+        for row in range(y.start // rows, math.ceil(y.stop / rows)):
+            for column in range(x.start // columns, math.ceil(x.stop / columns)):
+                number = row * across + column
+                file.seek(page.dataoffsets[number])
+                stored = file.read(page.databytecounts[number])
+                if len(stored) < page.databytecounts[number]:
+                    raise ValueError("the file ends in it")
+                segment, _, _ = key.decode(stored, number, _fullsize=False, **tables)
+                top, left = row * rows - y.start, column * columns - x.start
+                part = out[0, top : top + rows, left : left + columns]
+                part[...] = segment[0, : part.shape[0], : part.shape[1], 0]
+        return out
 
 
-class _Collector(logging.Handler):
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__()
-        self.problems = problems
-
-    def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
-        tag = re.search(r"TiffTag (\d+) @", message)
-        idle = tag is not None and (int(tag[1]) in IDLE_TAGS or int(tag[1]) >= PRIVATE_TAGS)
-        if record.levelno >= logging.ERROR and not idle:
-            self.problems.append(message)
-
-
-@contextmanager
-def _quiet() -> Iterator[list[str]]:
-    """Keeps tifffile's log from the terminal and collects its errors: a broken chain is only logged."""
-    problems: list[str] = []
-    handler = _Collector(problems)
-    logger = logging.getLogger("tifffile")
-    logger.addHandler(handler)
-    try:
-        yield problems
-    finally:
-        logger.removeHandler(handler)
-
-
-def _first(problems: list[str]) -> str:
-    return " ".join(problems[0].split())[:200] if problems else "it has no pages"
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+def _again(path: Path) -> _Pages:
+    data = open_tiff(path).data
+    if not isinstance(data, Chunked) or not isinstance(data.decode, _Pages):
+        raise InputError(f"{path}: cannot be read any more: did it change?")
+    return data.decode

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segbench.engines import Engine
-from segbench.io import check_image, open_volume
+from segbench.io import as_volume, check_image, open_volume
 from segbench.normalisation import fit
 from segbench.polarity import polarity
 from segbench.predict.said import said
@@ -113,9 +113,7 @@ class Predictor:
         *,
         invert: bool = False,
     ) -> Prediction:
-        """Segments a volume, an array (Z, Y, X) or (Y, X), or what lies at a path; see `predict`."""
+        """Segments a volume, what lies at a path, or an array that `as_volume` takes; see `predict`."""
         if isinstance(image, str | Path):
             image = open_volume(image)
-        elif not isinstance(image, Volume):
-            image = Volume(image[None] if image.ndim == 2 else image)
-        return predict(image, self.card, self.engine, samples, seed, progress, invert=invert)
+        return predict(as_volume(image), self.card, self.engine, samples, seed, progress, invert=invert)

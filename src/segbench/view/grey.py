@@ -6,6 +6,7 @@ import numpy as np
 
 from segbench.errors import InputError
 from segbench.io import blocks, open_volume
+from segbench.io.location import locate
 from segbench.view.about import printable
 from segbench.view.result import Level
 from segbench.volume import Float32, Volume
@@ -25,7 +26,7 @@ def open_scan(path: str, shape: tuple[int, int, int], *, trusted: bool) -> Volum
         InputError: One line: it cannot be opened, or has another shape.
     """
     shown = printable(path)
-    if not trusted and "://" in path:
+    if not trusted and ("://" in path or locate(path).remote):
         raise InputError(f"{shown}: an address on a network, which is not asked: give the scan with --scan")
     try:
         volume = open_volume(path)
