@@ -355,3 +355,33 @@ def test_tiles_leave_no_seams():
     one = steps((64, 64, 64), halo)
     with_halo, without = (np.abs(steps((64, 32, 32), h) / one - 1) for h in (halo, (16, 0, 0)))
     assert (with_halo < 0.1 * without).all(), (with_halo, without)
+
+
+def test_a_scan_is_the_same_in_any_format(segbench, tiny, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    grey = (blobs((24, 32, 20)) * 200 + 1000).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", grey)
+    (tmp_path / "stack").mkdir()
+    for z, plane in enumerate(grey):
+        tifffile.imwrite(tmp_path / "stack" / f"s{z}.tif", plane)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["entry/data"] = grey
+    zarr.save_array(tmp_path / "in.zarr", grey)
+    grey.astype(">u2").tofile(tmp_path / "a.raw")
+    flags = ("--raw-shape", "24,32,20", "--raw-dtype", "uint16", "--raw-byte-order", "big")
+    trees = []
+    for number, (name, more) in enumerate(
+        [
+            ("a.tif", ()),
+            ("stack", ()),
+            ("stack/s*.tif", ()),
+            ("a.h5::/entry/data", ()),
+            ("in.zarr", ()),
+            ("a.raw", flags),
+        ]
+    ):
+        out = tmp_path / f"{number}.zarr"
+        code, _, err = segbench(*command(tmp_path / name, out, tiny.path, "--quiet", *more)[3:])
+        assert (code, err) == (0, "")
+        trees.append({name: digest for name, digest in tree(out).items() if name != "zarr.json"})  # names the source
+    assert all(found == trees[0] for found in trees)

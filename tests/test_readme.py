@@ -42,6 +42,8 @@ RULES = {
     r"segbench data check \S+( --root \S+)?( --json)?": "segbench data check mine.toml --root mine",
     r"segbench eval .*--data (?!battery16).*": f"{{}} {SHORT} {MINE}",
     r"segbench eval( .*)?": f"{{}} {SHORT} --domain Tesla",
+    r"segbench predict scan\.tif .*": "{} --samples 2",
+    r"segbench view scan\.zarr .*": "{}",
     r"segbench train train/\S+( .*)?": "{} --steps 2",
     r"make eval( ARGS=.*)?": f"make --old-file=.venv/.cpu ARGS='{SHORT} --domain Tesla' eval",
     r"make( help)?": "{}",
@@ -110,6 +112,7 @@ def copy(tmp_path) -> Path:
     (tmp_path / "mine").mkdir()
     write_tiff(tmp_path / "mine" / "image.tif", case.image)
     write_tiff(tmp_path / "mine" / "label.tif", case.label)
+    write_tiff(tmp_path / "scan.tif", case.image)
     manifest = {
         "name": "mine",
         "source": "a test",

@@ -92,6 +92,12 @@ def predict(
     voxel_um: Annotated[
         str | None, typer.Option(metavar="UM|Z,Y,X", help="Voxel size in µm, where the file does not say it.")
     ] = None,
+    raw_shape: Annotated[
+        str | None, typer.Option(metavar="Z,Y,X", help="Of a RAW file without a page beside it; needs --raw-dtype.")
+    ] = None,
+    raw_dtype: Annotated[str | None, typer.Option(help="Of a RAW file's voxels, such as uint16.")] = None,
+    raw_byte_order: Annotated[str, typer.Option(help="Of a RAW file: little or big.")] = "little",
+    raw_offset: Annotated[int, typer.Option(help="Bytes before a RAW file's first voxel.")] = 0,
     invert: Annotated[bool, typer.Option("--invert", help="Material is dark: segment the negative.")] = False,
     keep_samples: Annotated[int, typer.Option(min=0, help="Keep the labels of so many single samples.")] = 0,
     shard: Annotated[str, typer.Option(metavar="I/N", help="Do part I of N, from 0; the last one completes.")] = "0/1",
@@ -112,14 +118,16 @@ def predict(
       segbench predict scan.tif --zoo vnet-battery --out scan.zarr
       segbench predict 'slices/*.tif' --voxel-um 0.5 --out scan.zarr --precision bf16
       segbench predict scan.h5::/entry/data --samples 32 --keep-samples 4 --out scan.zarr
+      segbench predict scan.raw --raw-shape 512,512,512 --raw-dtype uint16 --out scan.zarr
       segbench predict scan.tif --out scan.zarr --shard 0/8
       segbench predict scan.tif --out scan.zarr --dask local:2
       segbench predict scan.tif --out labels --format tiff
     """
     from segbench.cli.prediction import Asked, run_predict
 
+    raw = {"shape": raw_shape, "dtype": raw_dtype, "byte_order": raw_byte_order, "offset": raw_offset}
     asked = Asked(
-        scan, zoo, out, samples, seed, engine, precision, threads, device, thin, voxel_um, invert, keep_samples,
+        scan, zoo, out, samples, seed, engine, precision, threads, device, thin, voxel_um, raw, invert, keep_samples,
         shard, dask, restart, format_, quiet,
     )  # fmt: skip
     run_predict(asked, json)

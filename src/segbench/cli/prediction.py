@@ -38,6 +38,7 @@ class Asked:
     device: str
     thin: bool | None
     voxel_um: str | None
+    raw: dict[str, str | int | None]
     invert: bool
     keep_samples: int
     shard: str
@@ -52,7 +53,7 @@ def run_predict(asked: Asked, json: bool) -> None:
     shard, form = _shard(asked.shard), _format(asked.format)
     model = find(asked.zoo)
     engine = start(model, asked.engine, asked.precision, asked.threads, device=asked.device, thin=asked.thin)
-    volume = open_volume(asked.scan, _voxel(asked.voxel_um))
+    volume = open_volume(asked.scan, _voxel(asked.voxel_um), raw=_raw(asked.raw))
     request = Request(
         volume, model, engine, asked.out, asked.samples, asked.seed, asked.invert, asked.keep_samples, shard,
         asked.restart, form,
@@ -177,6 +178,13 @@ def _format(text: str) -> Format:
     if text not in get_args(Format):
         raise UnknownNameError("format", text, get_args(Format))
     return cast(Format, text)
+
+
+def _raw(flags: dict[str, str | int | None]) -> dict[str, str | int] | None:
+    """What the flags say of a RAW file, if they say anything."""
+    if flags["shape"] is None and flags["dtype"] is None:
+        return None
+    return {name: value for name, value in flags.items() if value is not None}
 
 
 def _voxel(text: str | None) -> float | tuple[float, float, float] | None:
