@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -237,13 +238,9 @@ def test_a_disk_that_fills_up_loses_nothing(request_, monkeypatch):
 
 
 def test_too_full_a_disk_is_told_before_the_first_tile(request_, monkeypatch):
-    monkeypatch.setattr("segbench.io.atomic.shutil.disk_usage", lambda _: os.statvfs_result and _Usage)
-    with pytest.raises(OutputError, match="GB are needed"):
+    monkeypatch.setattr("segbench.io.atomic.shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+    with pytest.raises(OutputError, match=r"MB are needed and 0\.0 MB are free"):
         predict_scan(request_(), silent)
-
-
-class _Usage:
-    free = 10
 
 
 def test_tiff_files_hold_the_same(request_):
@@ -316,6 +313,24 @@ def test_dask_workers_give_the_bytes_of_one_process(scan, tiny, tmp_path):
                               check=False)  # fmt: skip
         assert done.returncode == 0, done.stderr
     assert tree(tmp_path / "a.zarr") == tree(tmp_path / "b.zarr")
+
+
+def test_ctrl_c_is_one_line_and_the_same_command_goes_on(scan, tiny, tmp_path):
+    options = ("--engine", "onnxruntime", "--samples", "64", "--threads", "1")
+    asked = command(scan, tmp_path / "a.zarr", tiny.path, *options)
+    process = subprocess.Popen(asked, stderr=subprocess.PIPE, text=True, preexec_fn=_listen)  # noqa: PLW1509
+    assert process.stderr.readline().startswith("segmenting: 0 of")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert err.splitlines()[-1].startswith("segbench: interrupted")
+    assert "Traceback" not in err
+    assert not (tmp_path / "a.zarr").exists()
+    assert subprocess.run(asked, capture_output=True, check=False).returncode == 0
+
+
+def _listen():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background does not hear it
 
 
 def killed_runs(scan, model, out, times, rng):

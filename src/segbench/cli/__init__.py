@@ -4,6 +4,8 @@ import sys
 
 TRAINING = frozenset({"torch", "safetensors", "onnx", "onnxscript"})  # what training and export need
 
+INTERRUPTED = 130
+
 
 def main() -> None:
     """Runs the command; what a user caused is one line on standard error and exit code 2."""
@@ -21,6 +23,8 @@ def main() -> None:
             raise
         print(f"segbench: this needs {error.name}: pip install 'segbench[train]'", file=sys.stderr)  # noqa: T201
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("segbench: interrupted; what goes on does so with the same command", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != INTERRUPTED:  # Typer makes an exit of an interruption
+            raise
+        print("segbench: interrupted; what can go on does so with the same command", file=sys.stderr)  # noqa: T201
+        sys.exit(INTERRUPTED)

@@ -119,10 +119,12 @@ def check_output_folder(path: str | Path, need_bytes: int = 0) -> Path:
         reason = f"{path}: this folder cannot be written ({_reason(error)})"
         raise OutputError(f"{reason}{_advice(error) or ': choose another one'}") from error
     if free < need_bytes:
-        raise OutputError(
-            f"{path}: {need_bytes / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free: choose another disk"
-        )
+        raise OutputError(f"{path}: {_size(need_bytes)} are needed and {_size(free)} are free: choose another disk")
     return path
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def _flush(path: Path) -> None:
