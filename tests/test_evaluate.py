@@ -20,6 +20,7 @@ from segbench.errors import InputError, UnknownNameError
 from segbench.evaluate.cases import choose, open_data
 from segbench.evaluate.printed import sandia
 from segbench.evaluate.run import Request, run
+from segbench.evaluate.scores import agreement
 from segbench.evaluate.table import comma_separated, markdown, tables, viability_gap
 from segbench.metrics.overlap import accuracy
 from segbench.predict import predict
@@ -46,6 +47,16 @@ def request_(tiny, tmp_path_factory):
 @pytest.fixture(scope="module")
 def result(request_):
     return run(request_)
+
+
+def test_calibration_is_scored_beside_accuracy():
+    """Probabilities of .8 that are right in half of the voxels: closed forms."""
+    truth = np.array([[[0, 1, 0, 1]]], np.uint8)
+    said = np.full(truth.shape, 0.8, np.float32)
+    found, _ = agreement(truth, np.ones_like(truth), said, ("void", "active"), "truth")
+    assert found["nll_truth"] == pytest.approx(-(np.log(0.8) + np.log(0.2)) / 2, rel=1e-6)
+    assert found["brier_truth"] == pytest.approx((0.2**2 + 0.8**2) / 2, rel=1e-6)
+    assert found["ece_truth"] == pytest.approx(0.3, rel=1e-6)
 
 
 def test_every_case_has_rows_of_the_model_and_both_baselines(result, request_):

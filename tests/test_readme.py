@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 import tomli_w
 
+from segbench.bench.row import read_rows as bench_rows
+from segbench.bench.summary import baseline, dense_passes, find, median, ratio
 from segbench.data.battery16 import make_case
 from segbench.data.domains import DOMAINS
 from segbench.evaluate.carry_over import scores
@@ -37,11 +39,12 @@ MINE = "--data mine.toml --root mine --domain all"  # `mine` is the stand-in for
 RULES = {
     r"segbench( \w+)* --help|segbench --version": "{}",
     r"segbench (zoo (list|show|verify)|data list)( .*)?": "{}",
-    r"segbench tables( (carry-over|claims|robustness|all))?( --list)?": "{}",
+    r"segbench tables( (carry-over|claims|precisions|robustness|all))?( --list)?": "{}",
     r"segbench data (show|make) .*": "{} --size 48",
     r"segbench data check \S+( --root \S+)?( --json)?": "segbench data check mine.toml --root mine",
     r"segbench eval .*--data (?!battery16).*": f"{{}} {SHORT} {MINE}",
     r"segbench eval( .*)?": f"{{}} {SHORT} --domain Tesla",
+    r"segbench bench .*": "segbench bench --samples 2 --size 16 --repeats 1 --engine onnxruntime",
     r"segbench predict scan\.tif .*": "{} --samples 2",
     r"segbench view scan\.zarr .*": "{}",
     r"segbench train train/\S+( .*)?": "{} --steps 2",
@@ -222,6 +225,24 @@ def test_the_carry_over_table_is_of_the_committed_rows():
             found.append(["" if math.isnan(value) else f"{value:.3f}" for value in values])
     lines = [[cell.strip() for cell in line.split("|")[2:-1]] for line in block.splitlines()[2:]]
     assert lines == found
+
+
+def test_the_table_of_speeds_is_of_the_committed_rows():
+    block = re.search(r"<!-- bench -->\n(.*?)<!-- /bench -->", README, re.S)[1]
+    rows = bench_rows(ROOT / "evaluate" / "results" / "vnet-battery-bench" / "bench.json")
+    slow = baseline(rows)
+    found = [
+        [TITLES[r.kind], r.precision, f"{median(r):.2f}", f"{dense_passes(r, rows):.1f}", f"{ratio(slow, r):.1f}"]
+        for r in rows
+        if r.kind in TITLES
+    ]
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in block.splitlines()[2:]]
+    assert lines == found
+    assert find(rows, "segbench", "f32").agreement.largest < 1e-6
+
+
+TITLES = {"segbench": "**segbench**", "monai-torch": "MONAI, PyTorch", "monai-engine": "MONAI, the same OpenVINO graph",
+          "onnxruntime": "ONNX Runtime, sample by sample"}  # fmt: skip
 
 
 def anchors(text: str) -> set[str]:

@@ -16,6 +16,7 @@ from segbench.evaluate.cases import Labelled
 from segbench.evaluate.claims import auroc, claims
 from segbench.evaluate.curves import robustness
 from segbench.evaluate.definitions import RunDefinition, Stored, TableDefinition, request, wanted
+from segbench.evaluate.precisions import precisions
 from segbench.evaluate.printed import sandia
 from segbench.evaluate.robustness import KINDS
 from segbench.evaluate.scores import THRESHOLDS, of_thresholds
@@ -265,6 +266,19 @@ def test_robustness_has_a_line_per_kind_and_level():
 
 
 # --- sheets
+
+
+def test_precisions_have_a_line_each_with_means_over_domains():
+    runs = [
+        stored([row("a", metrics={"nll_truth": 0.1}), row("b", metrics={"nll_truth": 0.3})]),
+        stored([row("a", precision="int8", wall_s=4.0, metrics={"nll_truth": 0.5})], name="i", precision="int8"),
+    ]
+    (sheet,) = precisions(runs)
+    assert column(sheet, "precision") == ["f32", "int8"]
+    assert column(sheet, "NLL") == pytest.approx([0.2, 0.5])
+    assert column(sheet, "seconds") == [2.0, 4.0]
+    assert math.isnan(column(sheet, "ECE")[0])
+    assert precisions([]) == []
 
 
 def test_a_sheet_rounds_on_the_page_and_nowhere_else():

@@ -29,6 +29,7 @@ class RunDefinition(Strict):
         samples: T; 0 for the deterministic twin.
         seed: Of the masks.
         size: Edge of simulated volumes.
+        precision: Of the engine.
         of_seed: Whether it is a sibling: the same recipe trained from another seed.
     """
 
@@ -39,6 +40,7 @@ class RunDefinition(Strict):
     samples: int = Field(default=16, ge=0)
     seed: int = Field(default=0, ge=0)
     size: int = Field(default=96, ge=1)
+    precision: str = "f32"
     of_seed: bool = False
 
     @property
@@ -57,7 +59,7 @@ class TableDefinition(Strict):
     """
 
     title: str
-    shows: Literal["carry-over", "claims", "robustness"]
+    shows: Literal["carry-over", "claims", "precisions", "robustness"]
     run: tuple[RunDefinition, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -162,8 +164,8 @@ def request(run: RunDefinition, root: Path | None) -> Request:
     """The evaluation that makes a run."""
     data = str(home() / "manifests" / f"{run.data}.toml") if run.measured else run.data
     return Request(
-        _zoo(run), run.domain, data, root if run.measured else None, run.samples, run.seed, size=run.size,
-        out=results(run),
+        _zoo(run), run.domain, data, root if run.measured else None, run.samples, run.seed,
+        precision=run.precision, size=run.size, out=results(run),
     )  # fmt: skip
 
 
@@ -173,5 +175,6 @@ def command(run: RunDefinition) -> str:
     options = "" if run.domain == "all" else f" --domain '{run.domain}'"
     options += "" if run.size == 96 or run.measured else f" --size {run.size}"
     options += f" --seed {run.seed}" if run.seed else ""
+    options += "" if run.precision == "f32" else f" --precision {run.precision}"
     out = f"--out evaluate/results/{run.name}"
     return f"segbench eval --zoo {run.zoo} --data {data} --samples {run.samples}{options} {out}"

@@ -22,6 +22,7 @@ from segbench.evaluate.definitions import (
     rows_file,
 )
 from segbench.evaluate.eval import Progress
+from segbench.evaluate.precisions import precisions
 from segbench.evaluate.printed import sandia
 from segbench.evaluate.run import run as evaluate_run
 from segbench.evaluate.sheet import Sheet, comma_separated, page
@@ -73,6 +74,8 @@ def read(run: RunDefinition) -> tuple[Stored, str | None]:
         return stored, f"{run.name} was made with another {run.zoo} than the one that is here: {command(run)}"
     if row.samples != run.samples and (row.samples != 1 or (model and model.card.dropout)):
         return stored, f"{run.name} holds T = {row.samples} and the table wants {run.samples}: {command(run)}"
+    if row.precision != run.precision:
+        return stored, f"{run.name} is of {row.precision} and the table wants {run.precision}: {command(run)}"
     return stored, None
 
 
@@ -91,6 +94,8 @@ def make(name: str, table: TableDefinition) -> Made:
 def _sheets(table: TableDefinition, stored: Sequence[Stored]) -> list[Sheet]:
     if table.shows == "carry-over":
         return carry_over(stored)
+    if table.shows == "precisions":
+        return precisions(stored)
     return claims(stored, sandia()) if table.shows == "claims" else curves.robustness(stored)
 
 

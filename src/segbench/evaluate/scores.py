@@ -6,6 +6,7 @@ from segbench.evaluate.cases import Labelled
 from segbench.metrics import overlap
 from segbench.metrics.counts import confusion
 from segbench.metrics.ranking import auc
+from segbench.metrics.reliability import Reliability
 from segbench.metrics.viability import separability, viability
 from segbench.predict import Prediction
 from segbench.rows import Confusion
@@ -32,6 +33,8 @@ def agreement(
         scores[f"recall_{name}_{against}"] = float(overlap.recall(counts)[index])
     if probability is not None and len(classes) == 2:
         scores[f"auc_{against}"] = auc(probability, reference == 1)
+        found = Reliability().add(np.clip(probability, 0, 1), reference == 1)
+        scores |= {f"nll_{against}": found.mean_nll, f"brier_{against}": found.mean_brier, f"ece_{against}": found.ece}
     return scores, tuple(tuple(int(n) for n in row) for row in counts)
 
 
