@@ -10,6 +10,8 @@ from onnx import numpy_helper
 from torch import nn
 
 from segbench import nets
+from segbench.data import battery16
+from segbench.data.domains import DOMAINS
 from segbench.engines import start
 from segbench.engines.channels import UnthinnableError
 from segbench.engines.thin import Thinner
@@ -19,7 +21,7 @@ from segbench.masks import Site, masks, ones
 from segbench.nets.network import Network, drop
 from segbench.predict import predict
 from segbench.volume import Volume
-from segbench.zoo import Model
+from segbench.zoo import Model, find
 
 
 def shaken(network: nn.Module) -> nn.Module:
@@ -189,3 +191,19 @@ def test_devices_that_are_not_there(tiny):
     if "CUDAExecutionProvider" not in ort.get_available_providers():
         with pytest.raises(EngineError, match="no CUDAExecutionProvider: pip install onnxruntime-gpu"):
             start(tiny, "onnxruntime", device="cuda")
+
+
+def test_the_zoo_s_default_path_is_the_masked_graph_of_the_reference_runtime():
+    """`segbench eval --zoo vnet-battery` and the same with `--engine onnxruntime --no-thin`, on two tiles."""
+    model = find("vnet-battery")
+    (case,) = battery16.load({"Tesla": DOMAINS["Tesla"]}, 48)
+    tiled = model.card.input.model_copy(update={"core": (48, 48, 24)})
+    card = model.card.model_copy(update={"input": tiled})
+    fast = start(model, threads=2)
+    assert (fast.name, fast.thin) == ("openvino", True)
+    slow = start(model, "onnxruntime", threads=2, thin=False)
+    assert not slow.thin
+    got, expected = (predict(Volume(case.image), card, engine, samples=3) for engine in (fast, slow))
+    np.testing.assert_allclose(got.probability, expected.probability, atol=1e-4)
+    np.testing.assert_allclose(got.entropy, expected.entropy, atol=1e-4)
+    assert np.count_nonzero(got.labels != expected.labels) <= 1e-4 * got.labels.size
