@@ -85,7 +85,8 @@ def test_every_module_is_drawn_in_the_architecture():
     missing = there - drawn
     assert not missing, "these have no line in docs/architecture.md"
     gone = {module for module in re.findall(r"^\| (`.+?) \|", page, re.M) for module in re.findall(r"`(.+?)`", module)}
-    packages = {module.name for module in (ROOT / "src/segbench").iterdir() if module.is_dir()}
+    source = ROOT / "src/segbench"
+    packages = {".".join(path.parent.relative_to(source).parts) for path in source.rglob("__init__.py")}
     assert not gone - there - packages, "in docs/architecture.md and not in src"
 
 

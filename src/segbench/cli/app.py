@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from segbench import __version__
+from segbench.cli.delivery import delivery_app
 from segbench.cli.groups import Json, Root, Size, data_app, zoo_app
 
 app = typer.Typer(
@@ -17,6 +18,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(zoo_app, name="zoo")
+app.add_typer(delivery_app)
 
 
 def _version(wanted: bool) -> None:

@@ -7,16 +7,24 @@ from segbench.errors import InputError, UnknownNameError
 from segbench.io.files import file_sha256
 from segbench.recipe import Strict, read_toml
 from segbench.resources import folder
+from segbench.zoo.artifact import MODEL, Artifact, is_artifact, read_artifact
 from segbench.zoo.card import Card
 
 CARD = "card.toml"
 
 
 class Model(Strict):
-    """A card and the folder that it was read from."""
+    """A card and the folder that it was read from.
+
+    Attributes:
+        card: What the model is.
+        path: Folder of the card and its files.
+        artifact: What was exported of it, where it was found in an artifact; that lies in the folder above `path`.
+    """
 
     card: Card
     path: Path
+    artifact: Artifact | None = None
 
     @property
     def graph(self) -> Path:
@@ -47,18 +55,20 @@ def names() -> list[str]:
 
 
 def find(name: str) -> Model:
-    """The model of that name in the zoo, or in that folder; its files are checked against the card.
+    """The model of that name in the zoo, or in that folder, artifact or not; its files are checked against the card.
 
     Raises:
         UnknownNameError: Neither a zoo model nor a folder with a card.
         InputError: The card is wrong, or a file is missing or was changed.
     """
-    path = folder("model_zoo") / name
+    path, artifact = folder("model_zoo") / name, None
     if name not in names():
         path = Path(name)
+        if is_artifact(path):
+            artifact, path = read_artifact(path), path / MODEL
         if not (path / CARD).is_file():
             raise UnknownNameError("model", name, names())
-    model = Model(card=read_toml(path / CARD, Card), path=path)
+    model = Model(card=read_toml(path / CARD, Card), path=path, artifact=artifact)
     verify(model)
     return model
 
