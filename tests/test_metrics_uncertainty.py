@@ -70,7 +70,7 @@ def test_the_sorting_network_sorts_by_the_zero_one_principle():
     for length in range(1, 13):
         inputs = np.array(list(product((0, 1), repeat=length)), np.float32).T.copy()
         expected = np.sort(inputs, axis=0)
-        for low, high in uncertainty._network(length):
+        for low, high in uncertainty.network(length):
             inputs[[low, high]] = np.sort(inputs[[low, high]], axis=0)
         np.testing.assert_array_equal(inputs, expected)
 

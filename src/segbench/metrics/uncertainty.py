@@ -53,8 +53,8 @@ def binary(samples: Float32) -> Uncertainty:
     for chunk in _chunks(flat.shape[1]):
         block = np.array(flat[:, chunk])  # a copy: it will be sorted
         mean[chunk] = _mean(block)
-        entropy[chunk] = _binary_entropy(mean[chunk])
-        mutual[chunk] = entropy[chunk] - _mean(_binary_entropy(block))
+        entropy[chunk] = binary_entropy(mean[chunk])
+        mutual[chunk] = entropy[chunk] - _mean(binary_entropy(block))
         spread[chunk] = _spread(block)
     np.clip(mutual, 0, entropy, out=mutual)
     return Uncertainty(*(a.reshape(samples.shape[1:]) for a in (mean, entropy, mutual, spread)))
@@ -102,8 +102,8 @@ def _surprise(p: Float32) -> Float32:
     return out
 
 
-def _binary_entropy(p: Float32) -> Float32:
-    """H(p) = -p ln p - (1 - p) ln (1 - p)."""
+def binary_entropy(p: Float32) -> Float32:
+    """Entropy in nats: H(p) = -p ln p - (1 - p) ln (1 - p)."""
     return _surprise(p) + _surprise(np.float32(1) - p)
 
 
@@ -113,7 +113,7 @@ def _spread(samples: Float32) -> Float32:
     A sorting network over the first axis: each comparison is one pass over whole rows, several times
     faster than sorting T numbers a voxel.
     """
-    for low, high in _network(len(samples)):
+    for low, high in network(len(samples)):
         least = np.minimum(samples[low], samples[high])
         np.maximum(samples[low], samples[high], out=samples[high])
         samples[low] = least
@@ -130,7 +130,7 @@ def _percentile(ordered: Float32, share: float) -> Float32:
 
 
 @cache
-def _network(length: int) -> tuple[tuple[int, int], ...]:
+def network(length: int) -> tuple[tuple[int, int], ...]:
     """Batcher's merge exchange for any length (Knuth, TAOCP 3, 5.2.2M): pairs to compare and swap."""
     pairs: list[tuple[int, int]] = []
     top = 1 << max((length - 1).bit_length() - 1, 0)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from segbench.engines import Bound, start
+from segbench.engines import Engine, start
 from segbench.errors import InputError, OutputError, SegbenchError
 from segbench.hardware import cores
 from segbench.predict.folder import Folder
 from segbench.predict.job import Job
 from segbench.predict.result import Result
-from segbench.predict.sampling import sample_masks, tiles
+from segbench.predict.sampling import tiles
 from segbench.predict.scan import Compute, Request, compute_tiles
 from segbench.tiling import Tile
 from segbench.volume import Volume
@@ -52,7 +52,7 @@ class _Context:
     folder: Folder
 
 
-_BOUND: dict[tuple[str, str, Start], tuple[Bound, Result]] = {}
+_STARTED: dict[tuple[str, str, Start], tuple[Engine, Result]] = {}
 """Of this worker, so that masks are bound and arrays opened once."""
 
 
@@ -96,14 +96,14 @@ def _compute(context: _Context, number: int, tile: Tile) -> None:
     job, how = context.job, context.how
     model = find(how.zoo)
     key = (str(context.folder.out.absolute()), job.model_dump_json(), how)
-    if key not in _BOUND:
+    if key not in _STARTED:
         engine = start(model, how.engine, how.precision, how.threads, device=how.device, thin=how.thin)
         grid = tiles(model.card, job.wanted.shape)
         result = Result(context.folder.result, grid, job.wanted.keep_samples)
-        _BOUND.clear()  # of another result
-        _BOUND[key] = (engine.bind(sample_masks(model.card, job.wanted.samples, job.wanted.seed)), result)
-    run, result = _BOUND[key]
-    compute_tiles(context.volume, model, run, job, context.folder, result, [(number, tile)])
+        _STARTED.clear()  # of another result
+        _STARTED[key] = (engine, result)
+    engine, result = _STARTED[key]
+    compute_tiles(context.volume, model, engine, job, context.folder, result, [(number, tile)])
 
 
 @contextmanager

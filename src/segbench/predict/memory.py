@@ -81,7 +81,7 @@ def predict(
     done = 0
 
     def finish(tile: Tile, logits: Float32) -> None:
-        found, at = said(logits, card), tile.core
+        found, at = said(logits, card, threads=engine.threads), tile.core
         probability[at], labels[at] = found.probability, found.labels
         entropy[at], mutual[at], spread[at] = found.entropy, found.mutual, found.spread
 

@@ -1,11 +1,13 @@
 """What a model says of one tile: from the logits of T samples to labels and maps of uncertainty."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from segbench.metrics.uncertainty import binary
+from segbench.metrics.uncertainty import binary_entropy
+from segbench.predict.aggregate import aggregate
 from segbench.volume import Float32, UInt8
 from segbench.zoo.card import Card
 
@@ -33,20 +35,25 @@ class Said:
     samples: UInt8
 
 
-def said(logits: Float32, card: Card, keep: int = 0) -> Said:
+def said(logits: Float32, card: Card, keep: int = 0, threads: int = 1) -> Said:
     """What logits (T, Z, Y, X) say; the labels of the first `keep` samples are kept."""
     shape = logits.shape[1:]
     labels, samples = np.empty(shape, np.uint8), np.empty((keep, *shape), np.uint8)
     probability, entropy, mutual, spread = (np.empty(shape, np.float32) for _ in range(4))
-    active = np.zeros(len(logits), np.int64)
-    for z in range(shape[0]):  # plane by plane: the samples of one stay in a core's cache
-        each = sigmoid(calibrated(logits[:, z], card))
-        found, drawn = binary(each), each > card.threshold
-        probability[z], labels[z] = found.mean, found.mean > card.threshold
-        entropy[z], mutual[z], spread[z] = found.entropy, found.mutual, found.spread
-        active += np.count_nonzero(drawn, axis=(1, 2))
-        samples[:, z] = drawn[:keep]
-    return Said(labels, probability, entropy, mutual, spread, active, samples)
+    active = np.zeros((shape[0], len(logits)), np.int64)
+    scale, shift = (1.0, 0.0) if card.calibration is None else (card.calibration.scale, card.calibration.shift)
+    logits = np.ascontiguousarray(logits)
+
+    def plane(z: int) -> None:
+        mean, expected, spread[z], active[z] = aggregate(logits, z, scale, shift, card.threshold, samples[:, z])
+        probability[z], labels[z] = mean, mean > card.threshold
+        entropy[z] = binary_entropy(mean)
+        np.clip(entropy[z] - expected, 0, entropy[z], out=mutual[z])
+
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(plane, range(shape[0])):
+            pass
+    return Said(labels, probability, entropy, mutual, spread, active.sum(axis=0), samples)
 
 
 def calibrated(logits: Float32, card: Card) -> Float32:

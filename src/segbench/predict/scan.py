@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from segbench.engines import Bound, Engine
+from segbench.engines import Engine
 from segbench.errors import InputError, OutputError
 from segbench.io import telling
 from segbench.predict import pyramid
@@ -163,8 +163,7 @@ def _here(request: Request, folder: Folder, result: Result) -> Compute:
     """Computes tiles in this process."""
 
     def compute(job: Job, wanted: Sequence[tuple[int, Tile]], finished: Callable[[Tile], None]) -> None:
-        run = request.engine.bind(sample_masks(request.model.card, request.samples, request.seed))
-        compute_tiles(request.volume, request.model, run, job, folder, result, wanted, finished)
+        compute_tiles(request.volume, request.model, request.engine, job, folder, result, wanted, finished)
 
     return compute
 
@@ -172,7 +171,7 @@ def _here(request: Request, folder: Folder, result: Result) -> Compute:
 def compute_tiles(
     volume: Volume,
     model: Model,
-    run: Bound,
+    engine: Engine,
     job: Job,
     folder: Folder,
     result: Result,
@@ -186,9 +185,10 @@ def compute_tiles(
     """
     numbers = {tile: number for number, tile in wanted}
     card, asked = model.card, job.wanted
+    run = engine.bind(sample_masks(card, asked.samples, asked.seed))
 
     def finish(tile: Tile, logits: Float32) -> None:
-        found = said(logits, card, asked.keep_samples)
+        found = said(logits, card, asked.keep_samples, engine.threads)
         with telling(folder.result):
             result.write(tile, found)
         folder.record(
