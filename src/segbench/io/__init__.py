@@ -2,7 +2,7 @@
 
 from segbench.io.arrays import as_volume
 from segbench.io.atomic import check_output_folder, replacing, telling, write_bytes, write_tiff
-from segbench.io.checks import blocks, check_image
+from segbench.io.checks import blocks, check_image, sampled
 from segbench.io.files import file_sha256, files_of
 from segbench.io.lazy import depth_range
 from segbench.io.opening import open_volume, read_labels
@@ -20,6 +20,7 @@ __all__ = [
     "open_volume",
     "read_labels",
     "replacing",
+    "sampled",
     "telling",
     "write_bytes",
     "write_tiff",

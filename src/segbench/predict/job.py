@@ -115,8 +115,8 @@ def start(volume: Volume, model: Model, asked: Wanted) -> Job:
     Raises:
         InputError: NaN or infinite voxels, or a constant image.
     """
-    check_image(volume)
-    scaling = fit(model.card.input.normalisation, volume, invert=asked.inverted)
+    sample = check_image(volume)
+    scaling = fit(model.card.input.normalisation, volume, invert=asked.inverted, sample=sample)
     warning = None if asked.inverted else polarity(volume).warning(volume.source)
     return Job(
         wanted=asked,

@@ -72,8 +72,8 @@ def predict(
         InputError: Samples out of range, or an image that is constant or not finite.
     """
     drawn = sample_masks(card, samples, seed)
-    check_image(volume)
-    scaling = fit(card.input.normalisation, volume, invert=invert)
+    sample = check_image(volume)
+    scaling = fit(card.input.normalisation, volume, invert=invert, sample=sample)
     warning = None if invert else polarity(volume).warning(volume.source)
     labels = np.empty(volume.shape, dtype=np.uint8)
     probability, entropy, mutual, spread = (np.empty(volume.shape, dtype=np.float32) for _ in range(4))
