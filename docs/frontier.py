@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from frontier_cost import costs
 from frontier_nets import register
+from scipy.special import expit
 
 from segbench.data import battery16
 from segbench.data.domains import DOMAINS
@@ -137,7 +138,7 @@ def scored(members: Sequence[tuple[Network, Recipe, Any]], kind: str, real: Path
         parts = []
         for network, how, calibrated in members:
             logits = samples_of(network, image, how, kind, max(counts))
-            parts.append(1 / (1 + np.exp(-(logits * calibrated.scale + calibrated.shift))))
+            parts.append(expit(logits * calibrated.scale + calibrated.shift))
         probability = np.concatenate(parts).astype(np.float32)
         for t in counts:
             sums.setdefault((name, t), Scores()).add(probability[:t], truth)
@@ -183,6 +184,8 @@ def run(out: Path, real: Path | None, workers: int) -> None:
     loop.training_data(recipe("no dropout", 1), out / "volumes")
     with ProcessPoolExecutor(workers) as pool:
         for job in as_completed([pool.submit(one, design, seed, out, real) for seed, design in wanted]):
+            if job.exception() is not None:
+                pool.shutdown(cancel_futures=True)  # else it would be told after all the others, hours later
             rows += job.result()
             sys.stdout.write(f"{rows[-1]}\n")
             sys.stdout.flush()
