@@ -8,7 +8,9 @@ import torch
 from conftest import blobs
 
 from segbench import nets
+from segbench.bench.work import halo_cost
 from segbench.engines import start
+from segbench.engines.channels import UnthinnableError
 from segbench.errors import InputError
 from segbench.export.graph import check
 from segbench.export.verify import probe, verify
@@ -42,11 +44,18 @@ def test_cards_fit_their_networks(model):
         network.border,
         network.fixed_tile,
     )
-    useful = np.prod(card.input.core)
-    read = np.prod([c + 2 * h for c, h in zip(card.input.core, card.input.halo, strict=True)])
-    assert read <= 2.5 * useful, "the halo costs at most 2.5 times the useful voxels"
+    assert _halo_cost(model) <= 2.5, "the halo costs at most 2.5 times the useful voxels"
     assert card.results, "what the model reaches stands in its card"
     assert card.limits
+
+
+def _halo_cost(model) -> float:
+    """In operations for a useful voxel: of a thin sample no more is computed than the core needs."""
+    try:
+        return halo_cost(model, 4)
+    except UnthinnableError:
+        need = model.card.input
+        return np.prod([c + 2 * h for c, h in zip(need.core, need.halo, strict=True)]) / np.prod(need.core)
 
 
 @pytest.mark.parametrize(("written", "meant"), [(8, (8, 8, 8)), ([8, 8, 8], (8, 8, 8)), ([1, 8, 8], (1, 8, 8))])

@@ -1,13 +1,42 @@
 """A graph written again with just the boxes of its tensors that are needed (`regions`)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 from segbench.engines.channels import Array
-from segbench.engines.regions import WINDOWS, Region, Regions, pads_of, whole, window
+from segbench.engines.regions import WINDOWS, Region, Regions, output_shapes, pads_of, union, whole, window
+from segbench.engines.thin import IMAGE, LOGITS, ThinGraphs
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A graph to be loaded: serialised ONNX, the shapes of its inputs, the names of its outputs."""
+
+    graph: bytes
+    inputs: Mapping[str, Shape]
+    outputs: Sequence[str]
+
+
+def cut(graphs: ThinGraphs, shape: Shape, box: Region) -> tuple[Piece, list[Piece]]:
+    """The shared graph and those of the samples, for images of one shape, of which `box` alone is wanted."""
+    names = [[f"{LOGITS}/{number}" for number in numbers] for numbers in graphs.numbers]
+    links = output_shapes(graphs.shared, {IMAGE: shape})
+    thin = [
+        Regions(graph, links, dict.fromkeys(outputs, box)) for graph, outputs in zip(graphs.samples, names, strict=True)
+    ]
+    there = {name: union([sample.of(name) for sample in thin]) for name in links}
+    there |= {IMAGE: whole(shape[2:])} if IMAGE in links else {}
+    edges = {name: (*links[name][:2], *(high - low for low, high in box)) for name, box in there.items()}
+    shared = cropped(Regions(graphs.shared, {IMAGE: shape}, there), {IMAGE: whole(shape[2:])})
+    return Piece(shared, {IMAGE: shape}, graphs.links), [
+        Piece(cropped(sample, there), edges, outputs) for sample, outputs in zip(thin, names, strict=True)
+    ]
 
 
 def cropped(regions: Regions, given: Mapping[str, Region]) -> bytes:

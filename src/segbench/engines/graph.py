@@ -10,8 +10,8 @@ import numpy as np
 
 from segbench.engines import WHOLE, Bound, Box
 from segbench.engines.channels import UnthinnableError
-from segbench.engines.cropping import cropped
-from segbench.engines.regions import Region, Regions, output_shapes, union, whole
+from segbench.engines.cropping import cut
+from segbench.engines.regions import Region
 from segbench.engines.thin import IMAGE, LOGITS, MASKS, ThinGraphs, Thinner
 from segbench.errors import EngineError
 from segbench.masks import ones
@@ -141,22 +141,11 @@ class _Thin:
 
     def _load(self, shape: Shape, box: Region) -> _Ready:
         """Graphs that compute no more of a tile than its box needs."""
-        graphs, each = self._graphs, max(1, self._threads // len(self._graphs.samples))
-        names = [[f"{LOGITS}/{number}" for number in numbers] for numbers in graphs.numbers]
-        links = output_shapes(graphs.shared, {IMAGE: shape})
-        thin = [
-            Regions(graph, links, dict.fromkeys(outputs, box))
-            for graph, outputs in zip(graphs.samples, names, strict=True)
-        ]
-        there = {name: union([sample.of(name) for sample in thin]) for name in links}
-        there |= {IMAGE: whole(shape[2:])} if IMAGE in links else {}
-        cut = {name: (*links[name][:2], *(high - low for low, high in box)) for name, box in there.items()}
-        shared = cropped(Regions(graphs.shared, {IMAGE: shape}, there), {IMAGE: whole(shape[2:])})
-        samples = [
-            self._runtime.load(cropped(sample, there), cut, outputs, each)
-            for sample, outputs in zip(thin, names, strict=True)
-        ]
-        return _Ready(self._runtime.load(shared, {IMAGE: shape}, graphs.links, self._threads), samples, box)
+        each = max(1, self._threads // len(self._graphs.samples))
+        shared, samples = cut(self._graphs, shape, box)
+        loaded = [self._runtime.load(piece.graph, piece.inputs, piece.outputs, each) for piece in samples]
+        first = self._runtime.load(shared.graph, shared.inputs, shared.outputs, self._threads)
+        return _Ready(first, loaded, box)
 
 
 def _middle(edges: Shape, inner: Box) -> Region:
