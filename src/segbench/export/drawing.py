@@ -97,7 +97,7 @@ def _kept(add: Nodes, site: Site, values: str, hand: str | None) -> str:
     others = add("Unsqueeze", values, add.constant([1], np.int64))  # [T, 1, channels]
     less = add("Cast", add("Less", others, one), to=onnx.TensorProto.INT32)
     rank = add("ReduceSum", less, add.constant([2], np.int64), keepdims=0)
-    kept = add.constant(site.kept)
+    kept = add.constant(site.kept or 1)
     if hand is None:
         return add("Less", rank, kept)
     first = add("Mul", hand, kept)  # [T, 1]

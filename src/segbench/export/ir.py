@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import onnx
 
+from segbench.engines.mending import mended
 from segbench.errors import EngineError, InputError
 from segbench.export.operators import IR
 
@@ -63,6 +64,7 @@ def write(model: onnx.ModelProto, path: Path, notes: Mapping[str, str]) -> None:
     import openvino as ov
 
     try:
+        model = mended(model)
         read = ov.Core().read_model(model.SerializeToString())
         _name(read, {name for node in model.graph.node for name in (node.name, *node.output)})
         for key, value in notes.items():

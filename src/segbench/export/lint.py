@@ -4,7 +4,6 @@ For ONNX files and for OpenVINO's IR; an engine cannot be looked into, only run.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -174,7 +173,7 @@ def _unpromised(inputs: Sequence[Port], outputs: Sequence[Port], kind: Kind) -> 
 def _fits(there: int | None, promised: int | str) -> bool:
     if promised == _OPEN:
         return there is None
-    return there is not None and (there == promised or promised == _SOME)
+    return there is not None and promised in (there, _SOME)
 
 
 def _sizes(shape: Sequence[int | str | None]) -> str:

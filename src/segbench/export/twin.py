@@ -52,7 +52,7 @@ def _folded(masked: onnx.ModelProto, sites: Sequence[Site]) -> dict[str, Array]:
     graph = masked.graph
     image, masks, constants = depends_on(graph.node, IMAGE), depends_on(graph.node, MASKS), constants_of(graph)
     wanted = [name for node in graph.node for name in node.output if name in masks - image]
-    needed, nodes = set(wanted), []
+    needed, nodes = set(wanted), list[onnx.NodeProto]()
     for node in reversed(graph.node):
         if needed & set(node.output) and node.output[0] not in constants:
             needed.update(node.input)
@@ -69,9 +69,7 @@ def _folded(masked: onnx.ModelProto, sites: Sequence[Site]) -> dict[str, Array]:
     return {MASKS: ones(sites), **dict(zip(wanted, found, strict=True))}
 
 
-def _without_ones(
-    nodes: Sequence[onnx.NodeProto], constants: dict[str, Array], shapes: Shapes
-) -> list[onnx.NodeProto]:
+def _without_ones(nodes: Sequence[onnx.NodeProto], constants: dict[str, Array], shapes: Shapes) -> list[onnx.NodeProto]:
     """The nodes without products that change neither values nor shape; their readers read the factor."""
     same: dict[str, str] = {}
     kept = []
@@ -91,7 +89,7 @@ def _without_ones(
 def _only_factor(node: onnx.NodeProto, constants: dict[str, Array], shapes: Shapes) -> str | None:
     """What a node passes on unchanged; None where it does something."""
     if node.op_type == "Identity":
-        return node.input[0]
+        return str(node.input[0])
     if node.op_type != "Mul":
         return None
     for factor, value in (node.input, node.input[::-1]):
@@ -101,5 +99,5 @@ def _only_factor(node: onnx.NodeProto, constants: dict[str, Array], shapes: Shap
         before = shapes.of(factor)
         widths = [1] * (len(before) - one.ndim) + list(one.shape)
         if len(widths) == len(before) and all(b in (1, a) for a, b in zip(before, widths, strict=True)):
-            return factor
+            return str(factor)
     return None
