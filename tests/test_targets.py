@@ -33,7 +33,9 @@ def run(folder, part, inputs):
     """A part's named outputs, with open shapes."""
     path = str(folder / part.path)
     if part.runtime == "onnxruntime":
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         found = [value.name for value in session.get_outputs()]
         return dict(zip(found, session.run(found, inputs), strict=True))
     settings = {"INFERENCE_PRECISION_HINT": HINTS[part.precision], "INFERENCE_NUM_THREADS": 1}

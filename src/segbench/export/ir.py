@@ -100,13 +100,14 @@ def read(path: Path) -> Read:
     }
     top = [] if (found := root.find("layers")) is None else list(found)
     inputs, outputs = ({layer.get("id"): _port(layer) for layer in top if layer.get("type") == kind} for kind in _ENDS)
-    edges = [(edge.get("from-layer"), edge.get("to-layer")) for edge in root.findall("edges/edge")]
+    readers: dict[str | None, set[str | None]] = {}
+    for edge in root.findall("edges/edge"):
+        readers.setdefault(edge.get("from-layer"), set()).add(edge.get("to-layer"))
     reached = {}
     for place, port in inputs.items():
         below, left = {place}, [place]
         while left:
-            last = left.pop()
-            new = {to for start, to in edges if start == last} - below
+            new = readers.get(left.pop(), set()) - below
             below |= new
             left += new
         reached[port.name] = frozenset(outputs[place].name for place in below & set(outputs))
