@@ -238,16 +238,18 @@ def test_products_that_do_something_stay_in_the_twin():
         helper.make_node("Mul", ["image", "ones"], ["wide"]),
         helper.make_node("Mul", ["wide", "twos"], ["twice"]),
         helper.make_node("Reshape", ["masks", "shape"], ["mask"]),
-        helper.make_node("Mul", ["mask", "twice"], ["logits"]),
+        helper.make_node("Mul", ["mask", "twice"], ["dropped"]),
+        helper.make_node("Neg", ["dropped"], ["logits"]),
     ]
-    values = {"ones": np.ones((1, 3, 1, 1, 1)), "twos": np.full((1, 3, 1, 1, 1), 2)}
+    values = {"ones": np.ones((1, 3, 1, 1, 1)), "twos": np.full((1, 1, 1, 1, 1), 2)}
     constants = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in values.items()]
-    constants.append(numpy_helper.from_array(np.array([-1, 3, 1, 1, 1]), "shape"))
-    ends = (("image", [1, 1, "z", "y", "x"]), ("masks", ["t", 3]), ("logits", ["t", 3, "z", "y", "x"]))
+    constants.append(numpy_helper.from_array(np.array([-1, 1, 1, 1, 1]), "shape"))
+    ends = (("image", [1, 1, "z", "y", "x"]), ("masks", ["t", 1]), ("logits", ["t", 3, "z", "y", "x"]))
     image_, masks_, logits = (helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in ends)
     graph = helper.make_graph(nodes, "g", [image_, masks_], [logits], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    made = twin(model, [Site(name="a", channels=3, kept=1)])
+    made = twin(model, [Site(name="a", channels=1, kept=1)])
     picture = blobs((2, 2, 2))[None, None]
     found = session(made).run(None, {"image": picture})[0]
-    np.testing.assert_array_equal(found, np.repeat(2 * picture, 3, axis=1))
+    np.testing.assert_array_equal(found, np.repeat(-2 * picture, 3, axis=1))
+    assert [node.op_type for node in made.graph.node] == ["Mul", "Mul", "Neg"]
