@@ -12,7 +12,7 @@ from segbench.bench.work import halo_cost
 from segbench.engines import start
 from segbench.engines.channels import UnthinnableError
 from segbench.errors import InputError
-from segbench.export.graph import check
+from segbench.export.lint import check
 from segbench.export.verify import probe, verify
 from segbench.masks import masks, ones
 from segbench.nets import weights

@@ -10,6 +10,7 @@ import onnx
 
 from segbench.engines import check_device, check_precision
 from segbench.engines.graph import GraphEngine, Loaded, Shape
+from segbench.engines.mending import mended
 from segbench.engines.quantise import quantised, ranges_of
 from segbench.errors import EngineError
 from segbench.hardware import cores, processor
@@ -44,10 +45,10 @@ class OpenVino(GraphEngine):
 
     def load(self, graph: bytes | Path, shapes: Mapping[str, Shape], outputs: Sequence[str], threads: int) -> Loaded:
         """See `Runtime.load`."""
+        loaded = onnx.load_from_string(graph) if isinstance(graph, bytes) else onnx.load(graph)
         if self._ranges is not None:
-            loaded = onnx.load_from_string(graph) if isinstance(graph, bytes) else onnx.load(graph)
-            graph = quantised(loaded, self._ranges).SerializeToString()
-        model = self._core.read_model(graph)
+            loaded = quantised(loaded, self._ranges)
+        model = self._core.read_model(mended(loaded, open_shapes=False).SerializeToString())
         model.reshape({name: list(shape) for name, shape in shapes.items()})
         settings = {
             # what int8 leaves in float32 stays so: its error is its own, and bf16 would reorder more than it gains

@@ -6,7 +6,7 @@ import numpy as np
 
 from segbench.engines import Engine, start
 from segbench.errors import EngineError
-from segbench.export.graph import check
+from segbench.export.lint import check
 from segbench.masks import masks, ones
 from segbench.volume import Float32
 from segbench.zoo import Model
