@@ -77,6 +77,21 @@ def zoo_ranges(
     add_ranges(folder)
 
 
+@zoo_app.command("reference")
+def zoo_reference(
+    folder: Annotated[Path, typer.Argument(help="A model's folder, made before references were.")],
+) -> None:
+    """Write what PyTorch says of a small scan, which segbench verify compares with; the model's hash stays.
+
+    \b
+    Examples:
+      segbench zoo reference runs/vnet-battery
+    """
+    from segbench.cli.models import add_reference
+
+    add_reference(folder)
+
+
 @zoo_app.command("seams")
 def zoo_seams(
     folder: Annotated[Path, typer.Argument(help="A model's folder.")],

@@ -47,6 +47,14 @@ def add_ranges(folder: Path) -> None:
     results().print(f"{add(folder).name}: {folder / RANGES} written and pinned", soft_wrap=True)
 
 
+def add_reference(folder: Path) -> None:
+    """Makes what `segbench verify` compares with and pins it in the card."""
+    from segbench.export.reference import add
+    from segbench.zoo.artifact import REFERENCE
+
+    results().print(f"{add(folder).name}: {folder / REFERENCE} written and pinned", soft_wrap=True)
+
+
 def measure_seams(folder: Path) -> None:
     """Measures what depends on where tiles end and writes it into the card."""
     from segbench.export.seams import add
