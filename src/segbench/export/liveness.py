@@ -6,7 +6,7 @@ deleted it; a graph without any random node is alive, if it takes its masks as a
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -113,7 +113,7 @@ def liveness(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) ->
         frozen=tuple(frozen(model)),
         inputs=feeds,
     )
-    verdict, said = _verdict(partial, any(draw.live for draw in found))
+    verdict, said = next(_verdicts(partial, any(draw.live for draw in found)))
     return partial.model_copy(update={"verdict": verdict, "said": said})
 
 
@@ -123,24 +123,24 @@ def _package() -> str:
     return packages_distributions()["onnxruntime"][0]
 
 
-def _verdict(found: Liveness, live: bool) -> tuple[str, str]:
-    fed = [feed.name for feed in found.inputs if feed.role in ("mask", "seed") and feed.changes]
+def _verdicts(found: Liveness, live: bool) -> Iterator[tuple[str, str]]:
+    """What holds of a model, the strongest first: (verdict, line)."""
     nodes = ", ".join(found.nodes)
+    fed = [feed.name for feed in found.inputs if feed.role in ("mask", "seed") and feed.changes]
     if found.differ:
-        lost = f" of {nodes}" if found.left != found.nodes else ""
-        drawn = f"{', '.join(found.left)}{lost}"
-        return "alive", f"alive, but the runtime draws ({drawn}): no other process or machine repeats it"
+        drawn = f"{', '.join(found.left)}{f' of {nodes}' if found.left != found.nodes else ''}"
+        yield "alive", f"alive, but the runtime draws ({drawn}): no other process or machine repeats it"
     if fed:
-        return "alive", f"alive: what its input {' or '.join(map(repr, fed))} holds decides, and repeats bit for bit"
+        yield "alive", f"alive: what its input {' or '.join(map(repr, fed))} holds decides, and repeats bit for bit"
     if found.differ_unoptimised:
-        return "deleted", f"dead: the file draws ({nodes}), and ONNX Runtime deletes it; every run gives the same"
+        yield "deleted", f"dead: the file draws ({nodes}), and ONNX Runtime deletes it; every run gives the same"
     if found.frozen:
-        return "frozen", f"frozen: a mask was drawn at export and is a constant now ({'; '.join(found.frozen)})"
+        yield "frozen", f"frozen: a mask was drawn at export and is a constant now ({'; '.join(found.frozen)})"
     if live:
-        return "deleted", f"dead: the file draws ({nodes}), and every run gives the same even without optimisation"
-    if found.nodes:
-        return "none", f"dead: {nodes} does nothing; the model is deterministic"
-    return "none", "none: nothing is drawn, fed or frozen; the model is deterministic"
+        yield "deleted", f"dead: the file draws ({nodes}), and every run gives the same even without optimisation"
+    if nodes:
+        yield "none", f"dead: {nodes} does nothing; the model is deterministic"
+    yield "none", "none: nothing is drawn, fed or frozen; the model is deterministic"
 
 
 def _counted(said: Sequence[str]) -> tuple[str, ...]:

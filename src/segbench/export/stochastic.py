@@ -113,7 +113,9 @@ def _constant(name: str, constants: Mapping[str, Array], makers: Mapping[str, on
 
 
 def _two_valued(mask: Array) -> bool:
-    return mask.size > 1 and mask.dtype.kind in "fiub" and not mask.all() and len(np.unique(mask)) == 2 and mask.max() > 0
+    return (
+        mask.size > 1 and mask.dtype.kind in "fiub" and not mask.all() and len(np.unique(mask)) == 2 and mask.max() > 0
+    )
 
 
 def _said(mask: Array) -> str:
