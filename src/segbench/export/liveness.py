@@ -131,7 +131,7 @@ def _verdicts(found: Liveness, live: bool) -> Iterator[tuple[str, str]]:
         drawn = f"{', '.join(found.left)}{f' of {nodes}' if found.left != found.nodes else ''}"
         yield "alive", f"alive, but the runtime draws ({drawn}): no other process or machine repeats it"
     if fed:
-        yield "alive", f"alive: what its input {' or '.join(map(repr, fed))} holds decides, and repeats bit for bit"
+        yield "alive", f"alive: what its input {' or '.join(map(repr, fed))} holds decides, run after run"
     if found.differ_unoptimised:
         yield "deleted", f"dead: the file draws ({nodes}), and ONNX Runtime deletes it; every run gives the same"
     if found.frozen:

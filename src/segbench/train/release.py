@@ -29,7 +29,7 @@ WEIGHTS, GRAPH, README = "weights.safetensors", "model.onnx", "README.md"
 def release(
     network: Network, recipe: Recipe, recipe_file: Path, state: State, held_back: list[Sample], out: Path
 ) -> Card:
-    """Writes a trained network's weights, graph, ranges, reference, README and card into `out`; the card pins the others.
+    """Writes a trained network's weights, graph, ranges, reference, README and card; the card pins the others.
 
     Where the runtime that measures activation ranges is not installed, they are left for `segbench zoo ranges`.
     """
