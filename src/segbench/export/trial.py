@@ -166,7 +166,7 @@ class Trial:
         if dead:
             return self._check("liveness", "failed", f"dropout is dead or frozen: {' and '.join(dead)}", numbers)
         said = ", ".join(f"{what} differ by {value:.2g}" for what, value in apart.items())
-        return self._check("liveness", "passed", f"{said} on average", numbers)
+        return self._check("liveness", "passed", f"dropout is alive: {said} on average", numbers)
 
     def _accuracy(self, run: Run, tolerance: Tolerance) -> Check:
         assert self.yardstick is not None
