@@ -118,7 +118,7 @@ def test_what_needs_no_pytorch_does_not_import_it():
     assert not loaded & {"torch", "onnx", "safetensors", "onnxruntime", "openvino"}
 
 
-@pytest.mark.parametrize("line", ["train train/vnet-battery.toml", "zoo verify"])
+@pytest.mark.parametrize("line", ["train train/vnet-battery.toml", "zoo reference vnet-battery"])
 def test_what_needs_pytorch_says_so_in_one_line(line, tmp_path):
     """As in an installation of `segbench[cpu]`."""
     script = (
@@ -131,3 +131,15 @@ def test_what_needs_pytorch_says_so_in_one_line(line, tmp_path):
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert "segbench[train]" in done.stderr
+
+
+def test_a_model_is_proved_without_pytorch_and_what_was_left_out_is_said(tmp_path):
+    """As in an installation of `segbench[cpu]`."""
+    script = (
+        "import sys\nfor name in ('torch', 'safetensors'):\n    sys.modules[name] = None\n"
+        "sys.argv = ['segbench', 'zoo', 'verify', 'vnet-battery']\nfrom segbench.cli import main\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "not run: PyTorch is not installed" in done.stdout
+    assert "dropout is alive" in done.stdout
