@@ -3,6 +3,7 @@
 import gc
 import importlib
 import json
+from functools import partial
 
 import fake_tensorrt
 import numpy as np
@@ -18,10 +19,14 @@ from segbench.errors import EngineError, InputError
 from segbench.export.artifact import make
 from segbench.export.plan import Settings, built, graphs, spans
 from segbench.export.profile import read_profile
+from segbench.export.runners import runner
+from segbench.export.verify import verify
 from segbench.masks import masks, ones
 from segbench.zoo import find
 from segbench.zoo.artifact import read_artifact
+from segbench.zoo.proof import unproved
 
+unproved_start = partial(start, unverified=True)
 IMAGE = np.random.default_rng(0).standard_normal((1, 1, 16, 16, 16)).astype(np.float32)
 
 
@@ -49,7 +54,7 @@ def artifact(tiny, tmp_path, trt):
 
 
 def test_an_engine_computes_what_onnx_runtime_does(tiny, artifact, trt):
-    engine = start(artifact, "tensorrt")
+    engine = unproved_start(artifact, "tensorrt")
     assert (engine.name, engine.version, engine.device) == ("tensorrt", "11.4.0.106", "NVIDIA Fake 1")
     assert (engine.precision, engine.thin, engine.note) == ("f32", False, "")
     for drawn in (masks(tiny.card.dropout, 3, range(6)), ones(tiny.card.dropout)):
@@ -65,7 +70,7 @@ def test_an_engine_computes_what_onnx_runtime_does(tiny, artifact, trt):
 
 def test_memory_of_the_card_is_given_back(tiny, artifact, trt):
     _, cuda = trt
-    bound = start(artifact, "tensorrt").bind(masks(tiny.card.dropout, 0, range(2)))
+    bound = unproved_start(artifact, "tensorrt").bind(masks(tiny.card.dropout, 0, range(2)))
     bound(IMAGE)
     assert len(cuda.memory) == 3  # image, masks, logits
     del bound
@@ -119,10 +124,10 @@ def test_another_card_is_refused_before_loading(tiny, tmp_path, monkeypatch, trt
         cuda = fake_tensorrt.Cuda(name, capability)
         monkeypatch.setattr("segbench.engines.cuda._load", lambda cuda=cuda: cuda)
         if good:
-            assert start(find(str(tmp_path / "engine")), "tensorrt").device == name.decode()
+            assert unproved_start(find(str(tmp_path / "engine")), "tensorrt").device == name.decode()
         else:
             with pytest.raises(EngineError, match=f"built for .*{name.decode()}.*export again"):
-                start(find(str(tmp_path / "engine")), "tensorrt")
+                unproved_start(find(str(tmp_path / "engine")), "tensorrt")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +155,7 @@ def test_an_engine_for_newer_versions_is_allowed_its_code(tiny, tmp_path, monkey
     make(tiny, profile(tmp_path, "tensorrt", version_compatible=True), tmp_path / "engine")
     fake_tensorrt.install(monkeypatch, version="11.9.0.1")
     drawn = masks(tiny.card.dropout, 0, range(1))
-    assert start(find(str(tmp_path / "engine")), "tensorrt").bind(drawn)(IMAGE).shape == (1, 1, 16, 16, 16)
+    assert unproved_start(find(str(tmp_path / "engine")), "tensorrt").bind(drawn)(IMAGE).shape == (1, 1, 16, 16, 16)
 
 
 def test_timings_outlive_a_build_and_never_come_from_another_card(tiny, tmp_path, trt):
@@ -172,30 +177,57 @@ def test_what_cannot_be_run_is_said_in_one_line(tiny, artifact, tmp_path, monkey
     with pytest.raises(EngineError, match=r"export it first.*segbench export tiny --to tensorrt"):
         start(tiny, "tensorrt")
     with pytest.raises(EngineError, match="no precision 'f16'; it has f32"):
-        start(artifact, "tensorrt", precision="f16")
+        unproved_start(artifact, "tensorrt", precision="f16")
     with pytest.raises(EngineError, match="no thin sampling"):
-        start(artifact, "tensorrt", thin=True)
+        unproved_start(artifact, "tensorrt", thin=True)
     with pytest.raises(EngineError, match=r"input 'image' has shape .* 16, 16, 16\] to \[1, 1, 32, 32, 32\]|takes"):
-        start(artifact, "tensorrt").bind(ones(tiny.card.dropout))(np.zeros((1, 1, 64, 64, 64), np.float32))
+        unproved_start(artifact, "tensorrt").bind(ones(tiny.card.dropout))(np.zeros((1, 1, 64, 64, 64), np.float32))
     none = fake_tensorrt.Cuda(cards=0)
     monkeypatch.setattr("segbench.engines.cuda._load", lambda: none)
-    with pytest.raises(NoCardError, match="no NVIDIA card here: error 100"):
-        start(artifact, "tensorrt")
+    with pytest.raises(NoCardError, match="no card: error 100"):
+        unproved_start(artifact, "tensorrt")
     with pytest.raises(NoCardError):
         make(tiny, "tensorrt", tmp_path / "none")
     assert not (tmp_path / "none").exists()
     monkeypatch.setattr("segbench.engines.find_spec", lambda _: None)
     with pytest.raises(EngineError, match=r"needs the package tensorrt: pip install 'segbench\[tensorrt\]'"):
-        start(artifact, "tensorrt")
+        unproved_start(artifact, "tensorrt")
 
 
 def test_a_file_that_tensorrt_does_not_load_is_named(artifact, trt):
     plan = artifact.path.parent / "masked.plan"
     plan.write_bytes(b"nothing")
     with pytest.raises(EngineError, match=r"masked\.plan: could not be loaded: TensorRT: Serialization assertion"):
-        start(artifact, "tensorrt")
+        unproved_start(artifact, "tensorrt")
     with pytest.raises(InputError, match="not the file that was exported"):
         find(str(artifact.path.parent))
+
+
+def test_a_part_takes_any_number_of_samples(tiny, artifact, trt):
+    masked, deterministic = (runner(artifact.path.parent, part, "cuda") for part in artifact.artifact.parts)
+    drawn = masks(tiny.card.dropout, 3, range(6))
+    expected = start(tiny, "onnxruntime", threads=1, thin=False)
+    made = masked({"image": IMAGE, "masks": drawn})["logits"]  # it was built for four at once
+    np.testing.assert_allclose(made, expected.bind(drawn)(IMAGE), rtol=1e-5, atol=1e-5)
+    made = deterministic({"image": IMAGE})["logits"]
+    np.testing.assert_allclose(made, expected.bind(ones(tiny.card.dropout))(IMAGE), rtol=1e-5, atol=1e-5)
+
+
+def test_verify_proves_it_on_a_card_and_says_where_there_is_none(artifact, monkeypatch, trt):
+    folder = artifact.path.parent
+    found = {(check.name, check.part): check for check in verify(folder, scored=False).checks}
+    for part in ("masked.plan", "deterministic.plan"):
+        assert found["outputs", part].status == "passed"
+    assert found["liveness", "masked.plan"].status == "passed"
+    assert unproved(artifact, "tensorrt") == ""
+    none = fake_tensorrt.Cuda(cards=0)
+    monkeypatch.setattr("segbench.engines.cuda._load", lambda: none)
+    record = verify(folder, scored=False)
+    assert not record.passed
+    assert {check.said for check in record.checks if check.name == "outputs"} == {"not run: no card: error 100"}
+    monkeypatch.setattr("segbench.export.runners.tensorrt.find_spec", lambda _: None)
+    said = {check.said for check in verify(folder, scored=False).checks if check.name == "outputs"}
+    assert said == {"not run: tensorrt is not installed: pip install 'segbench[tensorrt]'"}
 
 
 def test_no_card_is_told_from_no_runtime(monkeypatch):
@@ -203,7 +235,7 @@ def test_no_card_is_told_from_no_runtime(monkeypatch):
         raise OSError(place)
 
     monkeypatch.setattr("segbench.engines.cuda.ctypes.CDLL", missing)
-    with pytest.raises(NoCardError, match="no CUDA runtime here"):
+    with pytest.raises(NoCardError, match=r"no card: .* no CUDA runtime"):
         Cuda()
 
 
@@ -236,17 +268,17 @@ def test_a_workstation_runs_what_was_built_elsewhere(tiny, tmp_path, monkeypatch
     make(tiny, "tensorrt-rtx", tmp_path / "engine")
     model = find(str(tmp_path / "engine"))
     with pytest.raises(NoCardError):
-        start(model, "tensorrt-rtx")
+        unproved_start(model, "tensorrt-rtx")
     cuda = fake_tensorrt.Cuda(b"NVIDIA RTX Fake", (8, 6))
     module = importlib.import_module("tensorrt_rtx")
     module.cuda = cuda
     monkeypatch.setattr("segbench.engines.cuda._load", lambda: cuda)
     drawn = masks(tiny.card.dropout, 0, range(3))
     expected = start(tiny, "onnxruntime", threads=1, thin=False).bind(drawn)(IMAGE)
-    np.testing.assert_allclose(start(model, "tensorrt-rtx").bind(drawn)(IMAGE), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(unproved_start(model, "tensorrt-rtx").bind(drawn)(IMAGE), expected, rtol=1e-5, atol=1e-5)
     fake_tensorrt.install(monkeypatch)
     with pytest.raises(EngineError, match="holds no engine for 'tensorrt'"):
-        start(model, "tensorrt")
+        unproved_start(model, "tensorrt")
 
 
 def test_a_package_that_is_missing_is_one_line(tiny, tmp_path, monkeypatch):

@@ -113,7 +113,7 @@ class Cuda:
         count = ctypes.c_int()
         code = self._library.cudaGetDeviceCount(ctypes.byref(count))
         if code or not count.value:
-            raise NoCardError(f"no NVIDIA card here: {self._said(code) if code else 'CUDA finds none'}")
+            raise NoCardError(f"no card: {self._said(code) if code else 'CUDA finds no NVIDIA card here'}")
         properties, numbers = ctypes.create_string_buffer(PROPERTIES), []
         self.call("cudaGetDeviceProperties", properties, 0)
         for attribute in (MAJOR, MINOR):
@@ -131,7 +131,8 @@ def _load() -> Any:  # noqa: ANN401  (a library)
         except OSError:
             continue
     raise NoCardError(
-        f"no CUDA runtime here ({LIBRARIES[0]}): on a machine with an NVIDIA card, pip install nvidia-cuda-runtime"
+        f"no card: this machine has no CUDA runtime ({LIBRARIES[0]}); where there is a card: "
+        "pip install nvidia-cuda-runtime"
     )
 
 

@@ -55,6 +55,7 @@ class OnCard:
     Attributes:
         version: Of TensorRT.
         device: The card's name.
+        plan: What it was built for.
 
     Raises:
         NoCardError: There is no card.
@@ -62,18 +63,18 @@ class OnCard:
     """
 
     def __init__(self, file: Path) -> None:
-        self._plan = read_json(beside(file), Plan)
-        self._trt = import_module(PACKAGES[self._plan.runtime])
+        self.plan = read_json(beside(file), Plan)
+        self._trt = import_module(PACKAGES[self.plan.runtime])
         self.version = str(self._trt.__version__)
         with _named(file):
-            self._plan.check_version(self.version)
+            self.plan.check_version(self.version)
         self._cuda = Cuda()
         self.device = self._cuda.card.name
         with _named(file):
-            self._plan.check_card(self.device, self._cuda.card.capability)
+            self.plan.check_card(self.device, self._cuda.card.capability)
         self._file, self._lock, self._log = file, Lock(), log(self._trt)
         self._runtime = self._trt.Runtime(self._log)
-        if self._plan.newer_too:
+        if self.plan.newer_too:
             # such an engine brings code of its own; it is the one that artifact.json pins, or was found changed before
             self._runtime.engine_host_code_allowed = True
         self._engine = self._made(self._runtime.deserialize_cuda_engine(file.read_bytes()), "could not be loaded")
@@ -91,14 +92,14 @@ class OnCard:
         Raises:
             EngineError: It was not built for such shapes, or lacks an input.
         """
+        outputs = self._tensors(self._trt.TensorIOMode.OUTPUT)
         with self._lock:
             self._set(shapes)
             memory: dict[str, Memory] = {}
-            kinds: dict[str, tuple[Shape, npt.DTypeLike]] = {}
-            for name in self._tensors(self._trt.TensorIOMode.INPUT) + self._tensors(self._trt.TensorIOMode.OUTPUT):
+            kinds: dict[str, tuple[Shape, np.dtype[Any]]] = {}
+            for name in [*shapes, *outputs]:
                 kinds[name] = tuple(self._context.get_tensor_shape(name)), self._dtype(name)
-                memory[name] = Memory(self._cuda, int(np.prod(kinds[name][0])) * np.dtype(kinds[name][1]).itemsize)
-        outputs = self._tensors(self._trt.TensorIOMode.OUTPUT)
+                memory[name] = Memory(self._cuda, int(np.prod(kinds[name][0])) * kinds[name][1].itemsize)
 
         def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
             given = {name: np.ascontiguousarray(inputs[name], kinds[name][1]) for name in shapes}
@@ -124,7 +125,7 @@ class OnCard:
             if name not in shapes:
                 raise EngineError(f"{self._file}: its input {name!r} is not given")
             with _named(self._file):
-                self._plan.check_shape(name, shapes[name])
+                self.plan.check_shape(name, shapes[name])
             if not self._context.set_input_shape(name, tuple(shapes[name])):
                 self._made(None, f"takes no {name!r} of shape {list(shapes[name])}")
         if left := self._context.infer_shapes():
@@ -134,7 +135,7 @@ class OnCard:
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         return [name for name in names if self._engine.get_tensor_mode(name) == mode]
 
-    def _dtype(self, name: str) -> npt.DTypeLike:
+    def _dtype(self, name: str) -> np.dtype[Any]:
         return np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name)))
 
 

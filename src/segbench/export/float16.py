@@ -104,7 +104,7 @@ class _Writer:
             if np.abs(value, where=np.isfinite(value), out=np.zeros_like(value)).max(initial=0) > LARGEST:
                 raise EngineError(f"no float16: {name} holds {np.abs(value).max():.3g}, beyond {LARGEST:.0f}")
             self._halves[name] = numpy_helper.from_array(value.astype(np.float16), f"{name}/f16")
-        return self._halves[name].name
+        return str(self._halves[name].name)
 
 
 def _values(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:

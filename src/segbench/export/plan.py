@@ -26,7 +26,7 @@ from segbench.tiling import Grid
 from segbench.zoo import Model
 from segbench.zoo.artifact import Kind, Part
 
-LEAST = 4  # strides along an edge: the smallest image that a graph is proved on
+LEAST = 1  # strides along an edge: the reference of a model may be as small
 Trt = Any
 """The package; it has no types."""
 
