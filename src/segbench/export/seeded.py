@@ -7,7 +7,7 @@ For whoever cannot bring masks: the graph makes just those of `segbench.masks`, 
 2³¹ - 1 and its samples are from 0 to 2039² - 1, as there; a sample outside has masks of NaN.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import numpy as np
 import onnx
@@ -47,6 +47,7 @@ def seeded(masked: onnx.ModelProto, sites: Sequence[Site]) -> onnx.ModelProto:
     made = onnx.ModelProto()
     made.CopyFrom(masked)
     graph = made.graph
+    _give_way(graph, {SEED, SAMPLE, MEAN, ENTROPY, MUTUAL})
     nodes = list(graph.node)
     del graph.node[:], graph.value_info[:]
     graph.node.extend([*add.nodes, *nodes])
@@ -64,6 +65,15 @@ def seeded(masked: onnx.ModelProto, sites: Sequence[Site]) -> onnx.ModelProto:
     )
     graph.output.append(masks)
     return finished(made, ABOUT)
+
+
+def _give_way(graph: onnx.GraphProto, names: Set[str]) -> None:
+    """Renames tensors of the network that bear the name of an input or output to come."""
+    for node in graph.node:
+        for tensors in (node.input, node.output):
+            tensors[:] = [f"network/{name}" if name in names else name for name in tensors]
+    for value in graph.initializer:
+        value.name = f"network/{value.name}" if value.name in names else value.name
 
 
 def aggregated(masked: onnx.ModelProto, card: Card) -> onnx.ModelProto:
@@ -99,12 +109,12 @@ def _aggregate(add: Nodes, card: Card) -> None:
         """-p ln p, and 0 at p = 0."""
         return add("Mul", add("Neg", probability), add("Log", add("Max", probability, number(float(TINY)))))
 
-    def entropy(probability: str) -> str:
+    def entropy(probability: str, output: str | None = None) -> str:
         """[N, 1, Z, Y, X] of [N, K, Z, Y, X]."""
         each = surprise(probability)
         if card.activation == "softmax":
-            return add("ReduceSum", each, add.constant([1], np.int64), keepdims=1)
-        return add("Add", each, surprise(add("Sub", number(1), probability)))
+            return add("ReduceSum", each, add.constant([1], np.int64), keepdims=1, output=output)
+        return add("Add", each, surprise(add("Sub", number(1), probability)), output=output)
 
     def mean(value: str, output: str | None = None) -> str:
         return add("ReduceMean", value, add.constant([0], np.int64), keepdims=1, output=output)
@@ -115,7 +125,7 @@ def _aggregate(add: Nodes, card: Card) -> None:
         logits = add("Add", logits, number(card.calibration.shift))
     sigmoid = card.activation == "sigmoid"
     probability = add("Sigmoid", logits) if sigmoid else add("Softmax", logits, axis=1)
-    whole = add("Identity", entropy(mean(probability, MEAN)), output=ENTROPY)
+    whole = entropy(mean(probability, MEAN), ENTROPY)
     disagreement = add("Sub", whole, mean(entropy(probability)))
     add("Min", add("Max", disagreement, number(0)), whole, output=MUTUAL)
 
