@@ -17,7 +17,7 @@ from segbench.engines.cuda import Cuda, NoCardError
 from segbench.engines.plan import Plan
 from segbench.errors import EngineError, InputError
 from segbench.export.artifact import make
-from segbench.export.plan import Settings, built, graphs, spans
+from segbench.export.plan import Settings, built, spans
 from segbench.export.profile import read_profile
 from segbench.export.runners import runner
 from segbench.export.verify import verify
@@ -311,7 +311,7 @@ def test_the_parser_s_refusal_names_the_node(trt):
 
 def test_a_network_that_is_not_built_says_why(tiny, trt):
     module, _ = trt
-    graph = graphs(tiny, "f32")["masked"]
+    graph = onnx.load(tiny.graph)
     shapes = {"image": spans(tiny, graph, 4)["image"]}
     with pytest.raises(EngineError, match="builds no engine: Network has dynamic inputs"):
         built(module, graph, shapes, Settings(), lambda _: None)
@@ -340,19 +340,24 @@ def test_the_fake_has_nothing_that_is_not_there(rtx):
 
 @pytest.mark.parametrize("precision", ["f32", "f16"])
 def test_tensorrt_rtx_parses_and_builds_every_engine(tiny, tmp_path, rtx, precision):
-    made = make(tiny, "tensorrt-rtx", tmp_path / "engine", precision)
+    kinds = ["masked", "deterministic", *(["aggregated"] if precision == "f16" else [])]  # it holds the seeded one
+    made = make(tiny, profile(tmp_path, "tensorrt-rtx", kinds=kinds), tmp_path / "engine", precision)
+    assert [part.kind for part in made.parts] == kinds
     assert made.device == "cards of compute capability 8.0 and newer"
     assert made.tools["tensorrt-rtx"] == rtx.__version__
     for part in made.parts:
         assert part.precision == precision
         assert (tmp_path / "engine" / part.path).read_bytes().startswith(b"vtrt")
-    own = profile(tmp_path, "tensorrt-rtx", capabilities=["8.6", "8.9", "12.0"])
-    assert "8.6, 8.9, 12.0" in make(tiny, own, tmp_path / "all", precision).device
+
+
+def test_tensorrt_rtx_builds_for_the_cards_that_are_named(tiny, tmp_path, rtx):
+    own = profile(tmp_path, "tensorrt-rtx", capabilities=["8.6", "8.9", "12.0"], kinds=["masked"])
+    assert make(tiny, own, tmp_path / "engine").device == "cards of compute capability 8.6, 8.9, 12.0"
 
 
 def test_turing_takes_three_dimensions_in_float16_alone(tiny, tmp_path, rtx):
     for precision, whole in (("f32", True), ("f16", False), ("f16", True)):
-        own = profile(tmp_path, "tensorrt-rtx", capabilities=["7.5"], whole_f16=whole)
+        own = profile(tmp_path, "tensorrt-rtx", capabilities=["7.5"], whole_f16=whole, kinds=["masked"])
         if (precision, whole) == ("f16", True):
             assert make(tiny, own, tmp_path / "engine", precision).parts
         else:
@@ -366,7 +371,7 @@ def test_tensorrt_rtx_names_the_node_that_it_refuses(rtx):
 
 
 def test_tensorrt_rtx_says_why_it_builds_nothing(tiny, rtx):
-    graph = graphs(tiny, "f32")["masked"]
+    graph = onnx.load(tiny.graph)
     shapes = {"image": spans(tiny, graph, 4)["image"]}
     with pytest.raises(EngineError, match=r"builds no engine: .*masks"):
         built(rtx, graph, shapes, Settings(), lambda _: None)

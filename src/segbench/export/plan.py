@@ -19,7 +19,8 @@ from segbench.engines.tensorrt import log
 from segbench.engines.thin import IMAGE, MASKS
 from segbench.errors import EngineError
 from segbench.export.float16 import halved
-from segbench.export.twin import twin
+from segbench.export.kinds import graphs
+from segbench.export.seeded import SAMPLE, SEED
 from segbench.io import write_bytes
 from segbench.recipe import Strict
 from segbench.tiling import Grid
@@ -35,6 +36,7 @@ class Settings(Strict):
     """What both kinds of engines can be told in a profile's options.
 
     Attributes:
+        kinds: Of engines; segbench predict runs the masked one.
         samples: Most samples at once; an engine takes 1 up to these.
         tf32: Whether float32 convolutions may round what they read to TF32, as TensorRT does by default: faster on
             cards since Ampere, and no longer the same network within 1e-4.
@@ -42,6 +44,7 @@ class Settings(Strict):
         workspace_mib: Most memory for a layer's scratch space; all that there is by default.
     """
 
+    kinds: tuple[Kind, ...] = Field(default=("masked", "deterministic"), min_length=1)
     samples: int = Field(default=SAMPLES_AT_ONCE, ge=1)
     tf32: bool = False
     whole_f16: bool = False
@@ -63,28 +66,19 @@ def package(name: str, install: str) -> Trt:
     return found
 
 
-def graphs(model: Model, precision: str, whole: bool = False) -> dict[Kind, onnx.ModelProto]:
-    """The graphs to build engines of, typed as `precision` says; `whole` as in `halved`.
-
-    Raises:
-        EngineError: A weight is beyond float16.
-    """
-    masked = onnx.load(model.graph)
-    kinds: dict[Kind, onnx.ModelProto] = {"masked": masked, "deterministic": twin(masked, model.card.dropout)}
-    return {kind: halved(graph, whole) if precision == "f16" else graph for kind, graph in kinds.items()}
-
-
 def spans(model: Model, graph: onnx.ModelProto, samples: int) -> dict[str, Span]:
     """Least, best and largest shape of each input: images up to the card's tile, one sample up to `samples`."""
     card = model.card.input
     tile = Grid(card.core, card.core, card.halo, card.multiple).shape
     least = tuple(min(LEAST * multiple, edge) for multiple, edge in zip(card.multiple, tile, strict=True))
     channels = sum(site.channels for site in model.card.dropout)
-    all_: dict[str, Span] = {
+    each: dict[str, Span] = {
         IMAGE: ((1, 1, *least), (1, 1, *tile), (1, 1, *tile)),
         MASKS: ((1, channels), (samples, channels), (samples, channels)),
+        SEED: ((1,), (1,), (1,)),
+        SAMPLE: ((1,), (samples,), (samples,)),
     }
-    return {value.name: all_[value.name] for value in graph.graph.input}
+    return {value.name: each[value.name] for value in graph.graph.input}
 
 
 def built(
@@ -138,7 +132,7 @@ def engines(
     about: Plan,
     configure: Callable[[Any], None],
 ) -> tuple[Part, ...]:
-    """Builds the masked and the deterministic engine, each with what it was built for beside it.
+    """Builds an engine of each kind, with what it was built for beside it.
 
     Args:
         trt: The package.
@@ -150,10 +144,11 @@ def engines(
         configure: See `built`.
 
     Raises:
-        EngineError: See `graphs` and `built`.
+        EngineError: See `halved` and `built`.
     """
     parts = []
-    for kind, graph in graphs(model, precision, settings.whole_f16).items():
+    for kind, exact in graphs(model, settings.kinds):
+        graph = halved(exact, settings.whole_f16) if precision == "f16" else exact
         shapes = spans(model, graph, settings.samples)
         file = folder / f"{kind}.plan"
         write_bytes(file, built(trt, graph, shapes, settings, configure))

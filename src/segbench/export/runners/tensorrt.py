@@ -10,6 +10,7 @@ from segbench.engines.cuda import NoCardError
 from segbench.engines.tensorrt import PACKAGES, OnCard
 from segbench.engines.thin import MASKS
 from segbench.export.runners import NotHereError, Run
+from segbench.export.seeded import SAMPLE
 from segbench.zoo.artifact import Part
 from segbench.zoo.reference import Array
 
@@ -28,15 +29,16 @@ def load(folder: Path, part: Part, device: str) -> Run:
     except NoCardError as error:
         raise NotHereError(str(error)) from error
 
-    # an engine takes no more samples at once than it was built for
-    most = engine.plan.shapes[MASKS][2][0] if MASKS in engine.plan.shapes else 1
-
     def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
-        shares = [dict(inputs)]
-        if MASKS in inputs:
-            masks = inputs[MASKS]
-            shares = [{**inputs, MASKS: masks[first : first + most]} for first in range(0, len(masks), most)]
-        made = [engine.load({name: array.shape for name, array in share.items()})(share) for share in shares]
+        made = [engine.load({name: each.shape for name, each in share.items()})(share) for share in _shares(inputs)]
         return {name: np.concatenate([each[name] for each in made]) for name in made[0]}
+
+    def _shares(inputs: Mapping[str, Array]) -> list[dict[str, Array]]:
+        """As many samples as the engine takes at once; what it says of all of them together cannot be shared out."""
+        many = [name for name in (MASKS, SAMPLE) if name in inputs and part.kind != "aggregated"]
+        if not many:
+            return [dict(inputs)]
+        most, values = engine.plan.shapes[many[0]][2][0], inputs[many[0]]
+        return [{**inputs, many[0]: values[first : first + most]} for first in range(0, len(values), most)]
 
     return run
