@@ -136,7 +136,8 @@ class OnCard:
         return [name for name in names if self._engine.get_tensor_mode(name) == mode]
 
     def _dtype(self, name: str) -> np.dtype[Any]:
-        return np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name)))
+        found: np.dtype[Any] = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name)))
+        return found
 
 
 class TensorRT(GraphEngine):

@@ -66,7 +66,8 @@ def build(model: Model, profile: Profile, precision: str, folder: Path) -> Built
 
     parts = []
     for kind, exact in graphs(model, settings.kinds):
-        opened = open_batch(exact, model.card.input.multiple) if kind == "deterministic" and settings.max_batch else None
+        batched = kind == "deterministic" and settings.max_batch > 0
+        opened = open_batch(exact, model.card.input.multiple) if batched else None
         graph = opened or exact
         name = f"{model.card.name}-{kind}"
         home = folder / REPOSITORY / name
