@@ -9,6 +9,9 @@ import fake_tensorrt
 import numpy as np
 import onnx
 import pytest
+import tifffile
+import zarr
+from conftest import blobs
 from fake_tensorrt import BuilderFlag, ComputeCapability, HardwareCompatibilityLevel
 from onnx import helper
 
@@ -375,3 +378,20 @@ def test_tensorrt_rtx_says_why_it_builds_nothing(tiny, rtx):
     shapes = {"image": spans(tiny, graph, 4)["image"]}
     with pytest.raises(EngineError, match=r"builds no engine: .*masks"):
         built(rtx, graph, shapes, Settings(), lambda _: None)
+
+
+def test_predict_runs_an_artifact_that_was_proved(tiny, artifact, tmp_path, segbench, trt):
+    folder = artifact.path.parent
+    tifffile.imwrite(tmp_path / "scan.tif", (blobs((20, 20, 20)) * 1000 + 20000).astype(np.uint16))
+    command = ["predict", tmp_path / "scan.tif", "--samples", "2", "--voxel-um", "1", "--quiet"]
+    engine = [*command, "--zoo", folder, "--engine", "tensorrt"]
+    code, _, err = segbench(*engine, "--out", tmp_path / "a.zarr")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "was not verified" in err
+    verify(folder, scored=False)
+    assert segbench(*engine, "--out", tmp_path / "a.zarr")[0] == 0
+    reference = [*command, "--zoo", tiny.path, "--engine", "onnxruntime", "--no-thin", "--threads", "1"]
+    assert segbench(*reference, "--out", tmp_path / "b.zarr")[0] == 0
+    found, expected = (zarr.open_array(tmp_path / name / "0")[:] for name in ("a.zarr", "b.zarr"))
+    assert np.abs(found.astype(int) - expected).max() <= 1  # probability, entropy, mutual information, spread: bytes
+    assert len(np.unique(found)) > 10
