@@ -233,6 +233,23 @@ def test_verify_proves_it_on_a_card_and_says_where_there_is_none(artifact, monke
     assert said == {"not run: tensorrt is not installed: pip install 'segbench[tensorrt]'"}
 
 
+def test_a_changed_engine_is_not_even_loaded(artifact, monkeypatch, trt):
+    module, _ = trt
+    folder = artifact.path.parent
+    plan = folder / "masked.plan"
+    plan.write_bytes(plan.read_bytes().replace(b"relu", b"rely", 1) + b" ")
+    monkeypatch.setattr(module, "Runtime", None)
+    for part in artifact.artifact.parts[:1]:
+        with pytest.raises(InputError, match=r"masked\.plan: not the file that was exported"):
+            runner(folder, part, "cuda")
+
+
+def test_a_graph_that_tensorrt_does_not_take_is_refused_in_our_words(tiny, tmp_path, monkeypatch, trt):
+    monkeypatch.setattr("segbench.export.plan.graphs", lambda *_: iter([("deterministic", stochastic())]))
+    with pytest.raises(EngineError, match="the deterministic graph is not for tensorrt: holds Bernoulli"):
+        make(tiny, "tensorrt", tmp_path / "other")
+
+
 def test_no_card_is_told_from_no_runtime(monkeypatch):
     def missing(place):
         raise OSError(place)

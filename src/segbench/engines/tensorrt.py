@@ -75,7 +75,7 @@ class OnCard:
         self._file, self._lock, self._log = file, Lock(), log(self._trt)
         self._runtime = self._trt.Runtime(self._log)
         if self.plan.newer_too:
-            # such an engine brings code of its own; it is the one that artifact.json pins, or was found changed before
+            # such an engine brings code of its own, which runs: whoever loads it has compared it with artifact.json
             self._runtime.engine_host_code_allowed = True
         self._engine = self._made(self._runtime.deserialize_cuda_engine(file.read_bytes()), "could not be loaded")
         self._context = self._made(self._engine.create_execution_context(), "got no memory on the card")
@@ -105,9 +105,11 @@ class OnCard:
             given = {name: np.ascontiguousarray(inputs[name], kinds[name][1]) for name in shapes}
             made = {name: np.empty(*kinds[name]) for name in outputs}
             with self._lock:
+                self._log.errors.clear()
                 self._set(shapes)
                 for name, buffer in memory.items():
-                    self._context.set_tensor_address(name, buffer.address)
+                    if not self._context.set_tensor_address(name, buffer.address):
+                        self._made(None, f"takes no address for {name!r}")
                 for name, value in given.items():
                     self._cuda.upload(value, memory[name])
                 if not self._context.execute_async_v3(self._cuda.stream):

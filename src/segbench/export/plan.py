@@ -8,6 +8,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx
@@ -20,6 +21,7 @@ from segbench.engines.thin import IMAGE, MASKS
 from segbench.errors import EngineError
 from segbench.export.float16 import halved
 from segbench.export.kinds import graphs
+from segbench.export.lint import lint
 from segbench.export.seeded import SAMPLE, SEED
 from segbench.io import write_bytes
 from segbench.recipe import Strict
@@ -144,10 +146,11 @@ def engines(
         configure: See `built`.
 
     Raises:
-        EngineError: See `halved` and `built`.
+        EngineError: A graph holds what TensorRT does not take, or see `halved` and `built`.
     """
     parts = []
     for kind, exact in graphs(model, settings.kinds):
+        _look(exact, kind, about.runtime)
         graph = halved(exact, settings.whole_f16) if precision == "f16" else exact
         shapes = spans(model, graph, settings.samples)
         file = folder / f"{kind}.plan"
@@ -155,6 +158,16 @@ def engines(
         write_bytes(beside(file), about.model_copy(update={"shapes": shapes}).model_dump_json(indent=1) + "\n")
         parts.append(Part(kind=kind, runtime=about.runtime, path=file.name, precision=precision))
     return tuple(parts)
+
+
+def _look(graph: onnx.ModelProto, kind: Kind, runtime: str) -> None:
+    """Refuses what the table of operators says that TensorRT does not take, in words that are ours."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"{kind}.onnx"
+        onnx.save(graph, path)
+        found = lint(path, kind, runtime)
+    if found:
+        raise EngineError(f"the {kind} graph is not for {runtime}: {'; '.join(found)}")
 
 
 def _refusals(parser: Any) -> str:  # noqa: ANN401

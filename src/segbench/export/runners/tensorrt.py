@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from segbench.engines.cuda import NoCardError
+from segbench.engines.plan import beside
 from segbench.engines.tensorrt import PACKAGES, OnCard
 from segbench.engines.thin import MASKS
 from segbench.export.runners import NotHereError, Run
 from segbench.export.seeded import SAMPLE
-from segbench.zoo.artifact import Part
+from segbench.recipe import read_json
+from segbench.zoo.artifact import ARTIFACT, Artifact, Part, check_files
 from segbench.zoo.reference import Array
 
 
@@ -20,10 +22,14 @@ def load(folder: Path, part: Part, device: str) -> Run:
 
     Raises:
         NotHereError: TensorRT or a card is missing here.
+        InputError: It is not the file that was exported.
         EngineError: It was built for another card or version, or TensorRT refuses it.
     """
     if find_spec(PACKAGES[part.runtime]) is None:
         raise NotHereError(f"{PACKAGES[part.runtime]} is not installed: pip install 'segbench[{part.runtime}]'")
+    # an engine may bring code that runs when it is loaded, so a changed one is not
+    pinned = read_json(folder / ARTIFACT, Artifact).files
+    check_files(folder, {path: pinned.get(path, "") for path in (part.path, beside(Path(part.path)).as_posix())})
     try:
         engine = OnCard(folder / part.path)
     except NoCardError as error:
