@@ -137,7 +137,7 @@ def test_sigmoid_does_not_overflow():
 
 def test_engines_are_asked_for_by_name_and_never_substituted(tiny, monkeypatch):
     assert start(tiny).name == available()[0]
-    for name in ENGINES:
+    for name in set(ENGINES) - {"tensorrt", "tensorrt-rtx"}:  # these run engine files, not zoo models: test_tensorrt
         running = start(tiny, name, threads=1)
         assert (running.name, running.precision, running.threads) == (name, "f32", 1)
     with pytest.raises(UnknownNameError, match="openvino"):

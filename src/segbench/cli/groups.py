@@ -8,6 +8,9 @@ import typer
 data_app = typer.Typer(no_args_is_help=True, help="The embedded benchmark battery16, and manifests of your own data.")
 zoo_app = typer.Typer(no_args_is_help=True, help="The models that there are.")
 
+EngineName = Annotated[
+    str, typer.Option(help="auto, openvino, onnxruntime, torch, torch-compiled, tensorrt or tensorrt-rtx.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the same as JSON to standard output.")]
 Root = Annotated[Path | None, typer.Option(help="Folder that the manifest's paths start from; its own by default.")]
 Size = Annotated[int, typer.Option(help="Edge of a simulated volume in voxels.")]

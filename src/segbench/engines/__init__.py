@@ -18,6 +18,12 @@ ENGINES = {
     "onnxruntime": ("segbench.engines.onnxruntime:OnnxRuntime", ("onnxruntime", "onnx"), "pip install 'segbench[cpu]'"),
     "torch-compiled": ("segbench.engines.pytorch:Compiled", ("torch",), "pip install 'segbench[train]'"),
     "torch": ("segbench.engines.pytorch:PyTorch", ("torch",), "pip install 'segbench[train]'"),
+    "tensorrt": ("segbench.engines.tensorrt:TensorRT", ("tensorrt",), "pip install 'segbench[tensorrt]'"),
+    "tensorrt-rtx": (
+        "segbench.engines.tensorrt:TensorRTRtx",
+        ("tensorrt_rtx",),
+        "pip install 'segbench[tensorrt-rtx]'",
+    ),
     "fake": ("segbench.engines.fake:Fake", (), ""),
 }
 AUTO = ("openvino", "onnxruntime", "torch")

@@ -19,7 +19,7 @@ from segbench.zoo.artifact import Kind
 
 SUFFIXES = (".onnx", ".xml")
 
-_OPEN, _SOME = "open", "some"
+_OPEN, _SOME, _EACH = "open", "some", "1 or open"
 _Promise = tuple[Literal["float32", "int32"], tuple[int | str, ...]]
 _IMAGE: _Promise = ("float32", (1, 1, _OPEN, _OPEN, _OPEN))
 _MASKS: _Promise = ("float32", (_OPEN, _SOME))
@@ -28,7 +28,8 @@ _WIDE: _Promise = ("float32", (1, _SOME, _OPEN, _OPEN, _OPEN))
 _DRAW: dict[str, _Promise] = {"image": _IMAGE, "seed": ("int32", (1,)), "samples": ("int32", (_OPEN,))}
 PROMISED: Mapping[Kind, tuple[Mapping[str, _Promise], Mapping[str, _Promise]]] = {
     "masked": ({"image": _IMAGE, "masks": _MASKS}, {"logits": _LOGITS}),
-    "deterministic": ({"image": _IMAGE}, {"logits": _WIDE}),
+    # Triton batches images, and gives it an open number of them
+    "deterministic": ({"image": ("float32", (_EACH, *_IMAGE[1][1:]))}, {"logits": ("float32", (_EACH, *_WIDE[1][1:]))}),
     "seeded": (_DRAW, {"logits": _LOGITS, "masks": _MASKS}),
     "aggregated": (_DRAW, {"mean": _WIDE, "entropy": _IMAGE, "mutual_information": _IMAGE, "masks": _MASKS}),
 }
@@ -171,6 +172,8 @@ def _unpromised(inputs: Sequence[Port], outputs: Sequence[Port], kind: Kind) -> 
 
 
 def _fits(there: int | None, promised: int | str) -> bool:
+    if promised == _EACH:
+        return there in (1, None)
     if promised == _OPEN:
         return there is None
     return there is not None and promised in (there, _SOME)
