@@ -43,9 +43,7 @@ def eval_(
     root: Root = None,
     samples: Annotated[int, typer.Option(help="Monte-Carlo samples T; 0: no dropout.")] = 16,
     seed: Annotated[int, typer.Option(help="Of the dropout masks: the same seed gives the same rows.")] = 0,
-    engine: Annotated[
-        str, typer.Option(help="auto, openvino, onnxruntime, torch, torch-compiled, tensorrt, tensorrt-rtx.")
-    ] = "auto",
+    engine: EngineName = "auto",
     precision: Annotated[str, typer.Option(help="f32, or bf16, int8, f16 where the engine has them.")] = "f32",
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; all by default.")] = None,
     device: Annotated[str, typer.Option(help="cpu, or cuda where the engine runs on it.")] = "cpu",
@@ -86,9 +84,7 @@ def predict(
     zoo: Annotated[str, typer.Option(help="A zoo model, or a folder that training wrote.")] = "vnet-battery",
     samples: Annotated[int, typer.Option(help="Monte-Carlo samples T; 0: no dropout.")] = 16,
     seed: Annotated[int, typer.Option(help="Of the dropout masks: the same seed gives the same bytes.")] = 0,
-    engine: Annotated[
-        str, typer.Option(help="auto, openvino, onnxruntime, torch, torch-compiled, tensorrt, tensorrt-rtx.")
-    ] = "auto",
+    engine: EngineName = "auto",
     precision: Annotated[str, typer.Option(help="f32, or bf16, int8, f16 where the engine has them.")] = "f32",
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; all by default.")] = None,
     device: Annotated[str, typer.Option(help="cpu, or cuda where the engine runs on it.")] = "cpu",
@@ -181,9 +177,7 @@ def bench(
     size: Annotated[int, typer.Option(help="Edge of the synthetic volume in voxels, 16 to 1024.")] = 160,
     repeats: Annotated[int, typer.Option(help="Rounds after the warm-up; each runs every contender once.")] = 5,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; all by default.")] = None,
-    engine: Annotated[
-        str, typer.Option(help="auto, openvino, onnxruntime, torch, torch-compiled, tensorrt, tensorrt-rtx.")
-    ] = "auto",
+    engine: EngineName = "auto",
     precision: Annotated[str, typer.Option(help="Of the engine, or several with commas: f32,bf16.")] = "f32",
     against: Annotated[
         str, typer.Option(help="monai, onnxruntime or both with a comma: what else to time, in turn with segbench.")
