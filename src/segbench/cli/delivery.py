@@ -28,3 +28,19 @@ def export(
     from segbench.cli.artifacts import run_export
 
     run_export(model, to, out, precision, json)
+
+
+@delivery_app.command()
+def doctor(json: Json = False) -> None:
+    """Say what this machine can run: processor, memory, engines proved by a tiny inference, cards, formats, extras.
+
+    Exits with 0 where predictions can run, with 1 where no engine works. It changes nothing and needs no network.
+
+    \b
+    Examples:
+      segbench doctor
+      segbench doctor --json
+    """
+    from segbench.cli.doctor import run_doctor
+
+    run_doctor(json)
