@@ -11,13 +11,13 @@ import torch
 
 from segbench import cli, nets
 from segbench.data.pool import Sample
+from segbench.export.reference import add
 from segbench.recipe import read_toml
 from segbench.train.checkpoint import State
 from segbench.train.recipe import Recipe
 from segbench.train.release import release
 from segbench.zoo import CARD, Model, find
 from segbench.zoo.card import CalibrationCard
-from segbench.zoo.page import page
 
 HERE = Path(__file__).parent
 TINY = HERE / "data" / "tiny.toml"
@@ -59,7 +59,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Model:
     calibration = CalibrationCard(scale=1.25, shift=-0.3, on="nothing", nll_before=0.7, nll_after=0.7)
     card = card.model_copy(update={"calibration": calibration})
     (out / CARD).write_text(tomli_w.dumps(card.model_dump(mode="json", exclude_none=True)))
-    (out / "README.md").write_text(page(card))
+    add(out)
     return find(str(out))
 
 

@@ -27,19 +27,21 @@ def load(
     *,
     device: str = "cpu",
     thin: bool | None = None,
+    unverified: bool = False,
 ) -> "Predictor":
-    """A zoo model, or the model in a folder, ready to predict; see `engines.start` for the arguments.
+    """A zoo model, or the model in a folder or artifact, ready to predict; see `engines.start` for the arguments.
 
     Raises:
         InputError: There is no such model, or its files are not those that its card pins.
-        EngineError: The engine is missing or refuses.
+        EngineError: The engine is missing or refuses, or the artifact was not verified here.
     """
     from segbench.engines import start
     from segbench.predict import Predictor
     from segbench.zoo import find
 
     model = find(name)
-    return Predictor(model.card, start(model, engine, precision, threads, device=device, thin=thin))
+    started = start(model, engine, precision, threads, device=device, thin=thin, unverified=unverified)
+    return Predictor(model.card, started)
 
 
 def open_volume(

@@ -23,6 +23,11 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def machine() -> str:
+    """The processor's name, and the graphics card's where there is one."""
+    return f"{processor()}, {graphics()}" if shutil.which("nvidia-smi") else processor()
+
+
 def graphics() -> str:
     """The first NVIDIA card's name as its driver says it, or "cuda" where it is silent."""
     tool = shutil.which("nvidia-smi")

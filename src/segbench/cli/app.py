@@ -7,7 +7,7 @@ import typer
 
 from segbench import __version__
 from segbench.cli.delivery import delivery_app
-from segbench.cli.groups import Json, Root, Size, data_app, zoo_app
+from segbench.cli.groups import Json, Root, Size, Unverified, data_app, zoo_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,6 +53,7 @@ def eval_(
     ] = None,
     size: Size = 96,
     invert: Annotated[bool, typer.Option("--invert", help="Material is dark: segment the negative.")] = False,
+    unverified: Unverified = False,
     out: Annotated[Path | None, typer.Option(help="Folder for rows.json, table.md, table.csv and panels.")] = None,
     json: Json = False,
 ) -> None:
@@ -71,7 +72,7 @@ def eval_(
     from segbench.evaluate.run import Request
 
     request = Request(
-        zoo, domain, data, root, samples, seed, engine, precision, threads, device, thin, size, out, invert
+        zoo, domain, data, root, samples, seed, engine, precision, threads, device, thin, size, out, invert, unverified
     )
     run_eval(request, json)
 
@@ -109,6 +110,7 @@ def predict(
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew instead of going on.")] = False,
     format_: Annotated[str, typer.Option("--format", help="zarr, or tiff for a folder of BigTIFF files.")] = "zarr",
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary.")] = False,
+    unverified: Unverified = False,
     json: Json = False,
 ) -> None:
     """Segment a scan of any size: labels, probability and uncertainty as OME-Zarr; killed, it goes on.
@@ -130,7 +132,7 @@ def predict(
     raw = {"shape": raw_shape, "dtype": raw_dtype, "byte_order": raw_byte_order, "offset": raw_offset}
     asked = Asked(
         scan, zoo, out, samples, seed, engine, precision, threads, device, thin, voxel_um, raw, invert, keep_samples,
-        shard, dask, restart, format_, quiet,
+        shard, dask, restart, format_, quiet, unverified,
     )  # fmt: skip
     run_predict(asked, json)
 

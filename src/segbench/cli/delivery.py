@@ -31,6 +31,46 @@ def export(
 
 
 @delivery_app.command()
+def verify(
+    artifact: Annotated[Path, typer.Argument(help="A folder of segbench export; with --liveness any ONNX file.")],
+    device: Annotated[str, typer.Option(help="cpu, or cuda for the parts that run on either.")] = "cpu",
+    scored: Annotated[
+        bool, typer.Option("--accuracy/--no-accuracy", help="Score on battery16, too: some minutes.")
+    ] = True,
+    liveness: Annotated[
+        bool, typer.Option("--liveness", help="Is the dropout of an ONNX model alive under ONNX Runtime?")
+    ] = False,
+    shape: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=1,1,64,64,64", help="With --liveness: an input's shape.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Prove on this machine that an exported model still is that model; predict and eval ask for the record.
+
+    Masks bit for bit, outputs against PyTorch's, dropout alive, accuracy and calibration on battery16. Writes
+    verify.json beside the artifact. Exit code 0: passed; 1: a check failed, or no part could be run here; 2: no
+    artifact. With --liveness 0: alive; 1: not; 2: the model cannot be run.
+
+    \b
+    Examples:
+      segbench verify vnet-battery-onnx
+      segbench verify vnet-battery-tensorrt --device cuda
+      segbench verify --liveness any.onnx
+      segbench verify --liveness any.onnx --shape image=1,3,256,256
+    """
+    if liveness:
+        from segbench.cli.liveness import run_liveness
+
+        good = run_liveness(artifact, shape or [], json)
+    else:
+        from segbench.cli.proof import run_verify
+
+        good = run_verify(artifact, device, scored, json)
+    if not good:
+        raise typer.Exit(1)
+
+
+@delivery_app.command()
 def doctor(json: Json = False) -> None:
     """Say what this machine can run: processor, memory, engines proved by a tiny inference, cards, formats, extras.
 

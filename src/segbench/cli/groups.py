@@ -11,6 +11,7 @@ zoo_app = typer.Typer(no_args_is_help=True, help="The models that there are.")
 Json = Annotated[bool, typer.Option("--json", help="Print the same as JSON to standard output.")]
 Root = Annotated[Path | None, typer.Option(help="Folder that the manifest's paths start from; its own by default.")]
 Size = Annotated[int, typer.Option(help="Edge of a simulated volume in voxels.")]
+Unverified = Annotated[bool, typer.Option("--unverified", help="Run an artifact that segbench verify has not passed.")]
 Seed = Annotated[int, typer.Option(help="Another seed gives other volumes of the same domains.")]
 
 
@@ -50,7 +51,9 @@ def zoo_verify(
         typer.Argument(help="A zoo model or a folder; the whole zoo by default.", show_default=False),
     ] = None,
 ) -> None:
-    """Check files against their cards, and that the graph's dropout is alive, deterministic and data.
+    """Check files against their cards, and that the graph is PyTorch's network, deterministic, its dropout alive.
+
+    Exit code 1 where a check failed.
 
     \b
     Examples:
@@ -59,7 +62,8 @@ def zoo_verify(
     """
     from segbench.cli.models import verify_models
 
-    verify_models(model)
+    if not verify_models(model):
+        raise typer.Exit(1)
 
 
 @zoo_app.command("ranges")
@@ -75,6 +79,21 @@ def zoo_ranges(
     from segbench.cli.models import add_ranges
 
     add_ranges(folder)
+
+
+@zoo_app.command("reference")
+def zoo_reference(
+    folder: Annotated[Path, typer.Argument(help="A model's folder, made before references were.")],
+) -> None:
+    """Write what PyTorch says of a small scan, which segbench verify compares with; the model's hash stays.
+
+    \b
+    Examples:
+      segbench zoo reference runs/vnet-battery
+    """
+    from segbench.cli.models import add_reference
+
+    add_reference(folder)
 
 
 @zoo_app.command("seams")

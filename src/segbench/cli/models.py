@@ -47,6 +47,14 @@ def add_ranges(folder: Path) -> None:
     results().print(f"{add(folder).name}: {folder / RANGES} written and pinned", soft_wrap=True)
 
 
+def add_reference(folder: Path) -> None:
+    """Makes what `segbench verify` compares with and pins it in the card."""
+    from segbench.export.reference import add
+    from segbench.zoo.artifact import REFERENCE
+
+    results().print(f"{add(folder).name}: {folder / REFERENCE} written and pinned", soft_wrap=True)
+
+
 def measure_seams(folder: Path) -> None:
     """Measures what depends on where tiles end and writes it into the card."""
     from segbench.export.seams import add
@@ -60,10 +68,15 @@ def measure_seams(folder: Path) -> None:
     )
 
 
-def verify_models(name: str | None) -> None:
-    """Checks one model, or all; the first fault ends with its message."""
-    from segbench.export.verify import verify
+def verify_models(name: str | None) -> bool:
+    """Checks one model, or all, and says what was found; whether all passed."""
+    from segbench.cli.proof import passed, show
+    from segbench.export.verify import verify_model
 
+    good = True
     for wanted in [name] if name else names():
         model = find(wanted)
-        results().print(f"{wanted}: files as pinned in {CARD}; {verify(model)}", soft_wrap=True)
+        made = verify_model(model)
+        show(f"{wanted}: files as pinned in {CARD}", made)
+        good = good and passed(made)
+    return good

@@ -46,13 +46,17 @@ class Asked:
     restart: bool
     format: str
     quiet: bool
+    unverified: bool
 
 
 def run_predict(asked: Asked, json: bool) -> None:
     """Predicts with a progress bar, or lines where there is no terminal, and prints the summary."""
     shard, form = _shard(asked.shard), _format(asked.format)
     model = find(asked.zoo)
-    engine = start(model, asked.engine, asked.precision, asked.threads, device=asked.device, thin=asked.thin)
+    engine = start(
+        model, asked.engine, asked.precision, asked.threads, device=asked.device, thin=asked.thin,
+        unverified=asked.unverified,
+    )  # fmt: skip
     volume = open_volume(asked.scan, _voxel(asked.voxel_um), raw=_raw(asked.raw))
     request = Request(
         volume, model, engine, asked.out, asked.samples, asked.seed, asked.invert, asked.keep_samples, shard,

@@ -10,6 +10,7 @@ from typing import Protocol
 from segbench.errors import EngineError, UnknownNameError
 from segbench.volume import Float32
 from segbench.zoo import Model
+from segbench.zoo.proof import check_proved
 
 # name -> (where it is, the packages that it needs, its own first, and what installs them)
 ENGINES = {
@@ -73,6 +74,7 @@ def start(
     *,
     device: str = "cpu",
     thin: bool | None = None,
+    unverified: bool = False,
 ) -> Engine:
     """Starts an engine for a model.
 
@@ -83,10 +85,12 @@ def start(
         threads: Processor threads; all that this process may use by default.
         device: "cpu" or "cuda".
         thin: True insists on thin sampling, False on the masked graph; None thins what can be thinned.
+        unverified: Run an artifact that segbench verify has not passed here.
 
     Raises:
         UnknownNameError: There is no engine of that name.
-        EngineError: It is not installed, or has not that precision, device or sampling; the message says what is.
+        EngineError: It is not installed, or has not that precision, device or sampling; the message says what is. Or the
+            model is of an artifact that was not proved here.
     """
     if engine == "auto":
         there = available()
@@ -100,6 +104,8 @@ def start(
         raise EngineError(
             f"engine {engine!r} needs the package {package}: {install} (installed: {', '.join(available()) or 'none'})"
         )
+    if not unverified:
+        check_proved(model, engine)
     module, kind = where.split(":")
     started: Engine = getattr(import_module(module), kind)(model, precision, threads, device, thin)
     return started

@@ -38,6 +38,7 @@ class Request:
     size: int = 96
     out: Path | None = None
     invert: bool = False
+    unverified: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,10 @@ def run(
     sample_masks(model.card, request.samples, request.seed)
     if request.out is not None:
         check_output_folder(request.out)
-    engine = start(model, request.engine, request.precision, request.threads, device=request.device, thin=request.thin)
+    engine = start(
+        model, request.engine, request.precision, request.threads, device=request.device, thin=request.thin,
+        unverified=request.unverified,
+    )  # fmt: skip
     data.prepare(making)
     if counted is not None:
         counted(len(data.domains))

@@ -5,12 +5,12 @@ import shutil
 from pathlib import Path
 
 import segbench
-from segbench.errors import OutputError
+from segbench.errors import InputError, OutputError
 from segbench.export.profile import read_profile, tolerance_of
 from segbench.export.targets import target
 from segbench.io import file_sha256, telling, write_bytes
 from segbench.zoo import CARD, Model
-from segbench.zoo.artifact import ARTIFACT, MODEL, Artifact
+from segbench.zoo.artifact import ARTIFACT, MODEL, REFERENCE, Artifact
 from segbench.zoo.page import page
 
 README = "README.md"
@@ -27,7 +27,7 @@ def make(model: Model, to: str, out: Path, precision: str | None = None) -> Arti
 
     Raises:
         UnknownNameError: There is no such target.
-        InputError: The target is not made in that precision.
+        InputError: The target is not made in that precision, or the model has no reference.
         EngineError: What makes it is not installed, or refuses the graph.
         OutputError: `out` is there already or cannot be written.
     """
@@ -35,6 +35,8 @@ def make(model: Model, to: str, out: Path, precision: str | None = None) -> Arti
     precision = precision or next(iter(profile.tolerance))
     tolerance_of(profile, precision)
     build = target(profile.target)
+    if model.reference is None:
+        raise InputError(f"model {model.card.name!r} has no reference to prove an export by: segbench zoo reference FOLDER")
     if out.exists():
         raise OutputError(f"{out}: is there already: choose another name, or remove it")
     with telling(out):
@@ -42,6 +44,7 @@ def make(model: Model, to: str, out: Path, precision: str | None = None) -> Arti
         part = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
         try:
             copy_model(model, part / MODEL)
+            shutil.copyfile(model.reference, part / REFERENCE)
             built = build(model, profile, precision, part)
             made = sorted(file for file in part.rglob("*") if file.is_file())
             files = {file.relative_to(part).as_posix(): file_sha256(file) for file in made}

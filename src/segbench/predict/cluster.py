@@ -97,7 +97,8 @@ def _compute(context: _Context, number: int, tile: Tile) -> None:
     model = find(how.zoo)
     key = (str(context.folder.out.absolute()), job.model_dump_json(), how)
     if key not in _BOUND:
-        engine = start(model, how.engine, how.precision, how.threads, device=how.device, thin=how.thin)
+        # whoever asked has proved it, or insists
+        engine = start(model, how.engine, how.precision, how.threads, device=how.device, thin=how.thin, unverified=True)
         grid = tiles(model.card, job.wanted.shape)
         result = Result(context.folder.result, grid, job.wanted.keep_samples)
         _BOUND.clear()  # of another result

@@ -10,7 +10,7 @@ import torch
 from segbench.data.battery16 import GENERATOR_VERSION
 from segbench.data.phantom import PHANTOM_VERSION
 from segbench.data.pool import Sample
-from segbench.export import graph, ranges
+from segbench.export import graph, ranges, reference
 from segbench.hardware import cores, processor
 from segbench.io.files import file_sha256
 from segbench.nets import weights
@@ -19,7 +19,7 @@ from segbench.train.calibration import calibrate
 from segbench.train.checkpoint import State
 from segbench.train.loop import validate
 from segbench.train.recipe import Recipe
-from segbench.zoo import CARD
+from segbench.zoo import CARD, Model
 from segbench.zoo.card import Card, FileCard, FilesCard, InputCard, NetworkCard, TrainingCard
 from segbench.zoo.page import page
 
@@ -29,7 +29,7 @@ WEIGHTS, GRAPH, README = "weights.safetensors", "model.onnx", "README.md"
 def release(
     network: Network, recipe: Recipe, recipe_file: Path, state: State, held_back: list[Sample], out: Path
 ) -> Card:
-    """Writes weights, graph, ranges, card and README of a trained network into `out`; the card last, as it pins all.
+    """Writes weights, graph, ranges, reference, card and README of a trained network into `out`; the card last, as it pins all.
 
     Where the runtime that measures activation ranges is not installed, they are left for `segbench zoo ranges`.
     """
@@ -86,6 +86,8 @@ def release(
             validation_miou=float(scores["validation_miou"] or np.nan),
         ),
     )
+    pinned = card.files.model_copy(update={"reference": reference.make(Model(card=card, path=out))})
+    card = card.model_copy(update={"files": pinned})
     (out / README).write_text(page(card))
     (out / CARD).write_text(tomli_w.dumps(card.model_dump(mode="json", exclude_none=True)))
     return card

@@ -42,10 +42,16 @@ class Model(Strict):
         return self.path / self.card.files.ranges.path if self.card.files.ranges else None
 
     @property
+    def reference(self) -> Path | None:
+        """The inputs and outputs that travel with the model, if there are some."""
+        return self.path / self.card.files.reference.path if self.card.files.reference else None
+
+    @property
     def hash(self) -> str:
         """Changes with the card, the weights or the graph, but not with what was measured of them."""
         # the files are pinned in it; what a card leaves at its default changes nothing, so that cards can grow
-        text = self.card.model_dump_json(exclude={"results", "seeds", "seams"}, exclude_defaults=True)
+        beside = {"results": True, "seeds": True, "seams": True, "files": {"reference"}}
+        text = self.card.model_dump_json(exclude=beside, exclude_defaults=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

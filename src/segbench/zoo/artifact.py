@@ -104,6 +104,7 @@ class Record(Strict):
         when: UTC, ISO 8601.
         machine: Processor, and the card where there is one.
         versions: Of the runtimes.
+        masks: Hash of what this installation draws for the model's sites; others' masks are other networks.
         checks: In the order in which they were made.
     """
 
@@ -112,6 +113,7 @@ class Record(Strict):
     when: str
     machine: str
     versions: dict[str, str]
+    masks: str = ""
     checks: tuple[Check, ...]
 
     @property

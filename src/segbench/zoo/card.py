@@ -59,16 +59,19 @@ class FilesCard(Strict):
         weights: Of PyTorch's network.
         graph: Made of them.
         ranges: Of the graph's activations, which int8 needs; None where they were not measured.
+        reference: A small scan and PyTorch's answer; no part of the model's hash.
     """
 
     weights: FileCard
     graph: FileCard
     ranges: FileCard | None = None
+    reference: FileCard | None = None
 
     @property
     def each(self) -> tuple[FileCard, ...]:
         """All that there are."""
-        return tuple(file for file in (self.weights, self.graph, self.ranges) if file is not None)
+        each = (self.weights, self.graph, self.ranges, self.reference)
+        return tuple(file for file in each if file is not None)
 
 
 class TrainingCard(Strict):

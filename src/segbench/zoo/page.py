@@ -31,7 +31,7 @@ Made from `card.toml` by `segbench train`; edit the recipe `train/{trained.recip
 {"; fixed size, because the answer depends on it" if card.input.fixed_tile else ""}.
 {_seams(card)}- **Network**: {card.network.kind}, {card.network.parameters:,} parameters.
 - **Licence** of the weights: {card.licence}.
-{_int8(card)}
+{_int8(card)}{_reference(card)}
 ## Dropout
 
 Masks are an input of the graph, made from (seed, sample); sample t is one network over a whole volume.
@@ -61,6 +61,13 @@ On phantoms, volumes of another simulator that it never learned from, it reached
 def _int8(card: Card) -> str:
     pinned = card.files.ranges
     return f"- **int8**: activations are rounded within the ranges of `{pinned.path}`.\n" if pinned else ""
+
+
+def _reference(card: Card) -> str:
+    pinned = card.files.reference
+    if pinned is None:
+        return ""
+    return f"- **Reference**: `{pinned.path}`, a small scan and PyTorch's answer; `segbench zoo verify` compares.\n"
 
 
 def _seams(card: Card) -> str:

@@ -1,0 +1,124 @@
+"""Accuracy and calibration of a part on battery16, beside the reference runtime on the model's own graph."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from segbench.data import battery16
+from segbench.data.case import Case
+from segbench.data.domains import DOMAINS
+from segbench.engines import WHOLE, Bound, Box, Engine, start
+from segbench.export.runners import Run
+from segbench.metrics.reliability import Reliability
+from segbench.predict import predict
+from segbench.volume import Float32, Volume
+from segbench.zoo import Model
+from segbench.zoo.artifact import Kind
+from segbench.zoo.card import Card
+
+DOMAINS_SEEN, EDGE = 2, 64
+SAMPLES, SEED = 4, 0
+TINY = 1e-7
+
+
+@dataclass(frozen=True)
+class Score:
+    """Means over the voxels of all volumes.
+
+    Attributes:
+        accuracy: Share of voxels whose label is the true one.
+        nll: Negative log-likelihood of the mean probability, in nats.
+        ece: Expected calibration error.
+    """
+
+    accuracy: float
+    nll: float
+    ece: float
+
+
+def volumes(card: Card) -> list[Case]:
+    """The first domains of battery16 that the model did not learn from."""
+    names = [name for name in DOMAINS if name not in card.training.domains] or list(DOMAINS)
+    return battery16.load(names[:DOMAINS_SEEN], EDGE)
+
+
+def score(card: Card, engine: Engine, cases: Sequence[Case], samples: int) -> Score:
+    """Predicts the volumes, T samples or none, and scores them against the truth."""
+    right, voxels, said = 0, 0, Reliability()
+    for case in cases:
+        found = predict(Volume(case.image, source=case.domain), card, engine, samples, SEED)
+        right += int(np.count_nonzero(found.labels == case.truth))
+        voxels += case.truth.size
+        said = said.add(found.probability, case.truth)
+    return Score(right / voxels, said.mean_nll, said.ece)
+
+
+@dataclass
+class PartEngine:
+    """A part as an engine, so that it predicts volumes as any other does; see `Engine`."""
+
+    kind: Kind
+    run: Run
+    card: Card
+    name: str
+    device: str = ""
+    version: str = ""
+    precision: str = "f32"
+    threads: int = 0
+    thin: bool = False
+    note: str = ""
+
+    def bind(self, masks: Float32) -> Bound:
+        """Masks for a graph that takes them; one that draws its own is told seed and samples."""
+        numbers = np.arange(len(masks), dtype=np.int32)
+        seeded = {"seed": np.array([SEED], np.int32), "samples": numbers}
+        more = {"masked": {"masks": masks}, "deterministic": {}}.get(self.kind, seeded)
+
+        def run(image: Float32, inner: Box = WHOLE) -> Float32:
+            outputs = self.run({"image": image, **more})
+            logits = outputs["logits"] if "logits" in outputs else self._logits(outputs["mean"])
+            return np.ascontiguousarray(logits[(..., *inner)], dtype=np.float32)
+
+        return run
+
+    def _logits(self, mean: Float32) -> Float32:
+        """What one sample would have had to say for this mean: `predict` calibrates it back."""
+        p = np.clip(mean.astype(np.float64), TINY, 1 - TINY)
+        logits = np.log(p / (1 - p))
+        fitted = self.card.calibration
+        return np.asarray(logits if fitted is None else (logits - fitted.shift) / fitted.scale, dtype=np.float32)
+
+
+class Yardstick:
+    """Volumes and the reference's scores on them, computed once and only where they are needed."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._scores: dict[int, Score] = {}
+
+    @cached_property
+    def cases(self) -> list[Case]:
+        """Volumes with their truth."""
+        return volumes(self.model.card)
+
+    def reference(self, samples: int) -> Score:
+        """Of the model's own masked graph in ONNX Runtime, f32.
+
+        Raises:
+            EngineError: It is not installed.
+        """
+        if samples not in self._scores:
+            engine = start(self.model, "onnxruntime", thin=False)
+            self._scores[samples] = score(self.model.card, engine, self.cases, samples)
+        return self._scores[samples]
+
+    def part(self, kind: Kind, run: Run, name: str) -> Score:
+        """Of a part."""
+        return score(self.model.card, PartEngine(kind, run, self.model.card, name), self.cases, samples_of(kind))
+
+
+def samples_of(kind: Kind) -> int:
+    """How many samples a part is scored with; 0 for the network without dropout."""
+    return 0 if kind == "deterministic" else SAMPLES

@@ -1,0 +1,85 @@
+"""Fixed inputs and outputs that travel with a model, so that any machine can tell whether it runs that very model."""
+
+import io
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segbench.errors import InputError
+from segbench.io.atomic import write_bytes
+from segbench.volume import Float32
+
+Array = npt.NDArray[Any]
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip file can state
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What goes in, and what PyTorch says of it; K is the number of logits a voxel, T of samples.
+
+    Attributes:
+        grey: A scan, uint16 (Z, Y, X), with a constant exterior and hot voxels, so that every part of a normalisation
+            shows in `image`.
+        image: The same normalised as the card says, float32 [1, 1, Z, Y, X].
+        seed: Of the masks, int32 [1].
+        samples: Their numbers, int32 [T].
+        masks: Float32 [T, channels].
+        logits: Of the masked network, float32 [T, K, Z, Y, X].
+        deterministic: Logits of all-ones masks, float32 [1, K, Z, Y, X].
+        mean: Mean calibrated probability, float32 [1, K, Z, Y, X].
+        entropy: Of that mean, in nats, float32 [1, 1, Z, Y, X].
+        mutual_information: In nats, float32 [1, 1, Z, Y, X].
+    """
+
+    grey: npt.NDArray[np.uint16]
+    image: Float32
+    seed: npt.NDArray[np.int32]
+    samples: npt.NDArray[np.int32]
+    masks: Float32
+    logits: Float32
+    deterministic: Float32
+    mean: Float32
+    entropy: Float32
+    mutual_information: Float32
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """By name; of graphs' inputs and outputs, too."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def write_reference(path: Path, reference: Reference) -> None:
+    """Writes the arrays as .npz; the same arrays give the same bytes.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in reference.arrays.items():
+            content = io.BytesIO()
+            np.save(content, array, allow_pickle=False)
+            entry = zipfile.ZipInfo(f"{name}.npy", EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content.getvalue())
+    write_bytes(path, packed.getvalue())
+
+
+def read_reference(path: Path) -> Reference:
+    """Reads what `write_reference` wrote; nothing is unpickled.
+
+    Raises:
+        InputError: There is no such file, or it holds something else.
+    """
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            return Reference(**{field.name: arrays[field.name] for field in fields(Reference)})
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"{path}: no reference of a model ({said}): export again, or copy it again") from error
