@@ -13,7 +13,9 @@ from onnx import TensorProto, helper
 from segbench import nets
 from segbench.engines import start
 from segbench.errors import EngineError
-from segbench.export.graph import RANDOM, check, export
+from segbench.export.graph import export
+from segbench.export.lint import check
+from segbench.export.operators import RANDOM
 from segbench.export.verify import _liveness, verify
 from segbench.masks import masks, ones
 from segbench.nets import weights

@@ -10,7 +10,7 @@ from conftest import blobs
 from segbench import nets
 from segbench.engines import start
 from segbench.errors import InputError
-from segbench.export.graph import check
+from segbench.export.lint import check
 from segbench.export.verify import probe, verify
 from segbench.masks import masks, ones
 from segbench.nets import weights

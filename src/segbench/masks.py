@@ -24,8 +24,8 @@ P = 2039
 ROUNDS = 8
 SEEDS = 2**31
 SAMPLES = P * P
-_KEY_STREAMS = (577, 1201)  # two draws of two residues make the four keys of a sample
-_ROUND_STEP = 389  # the same key never meets the same round constant twice
+KEY_STREAMS = (577, 1201)  # two draws of two residues make the four keys of a sample
+ROUND_STEP = 389  # the same key never meets the same round constant twice
 
 Int = npt.NDArray[np.int64]
 
@@ -59,11 +59,21 @@ class Site(Strict):
             raise ValueError("a bernoulli site states `keep_probability` and not `kept`")
         return self
 
+    @property
+    def share(self) -> float:
+        """Of its channels that a sample keeps; of a bernoulli site the expected one."""
+        return self.keep_probability or (self.kept or 1) / self.channels
+
+    @property
+    def hands(self) -> int:
+        """Samples among which all channels are dealt out; 1 where each sample draws for itself."""
+        return self.channels // (self.kept or 1) if self.kind == "balanced" else 1
+
 
 def permute(left: Int, right: Int, keys: Sequence[Int]) -> tuple[Int, Int]:
     """Eight Feistel rounds over residues modulo P; arrays broadcast, `keys` are used in turn."""
     for i in range(ROUNDS):
-        mixed = (right + keys[i % len(keys)] + i * _ROUND_STEP) % P
+        mixed = (right + keys[i % len(keys)] + i * ROUND_STEP) % P
         cube = (mixed * mixed % P) * mixed % P
         left, right = right, (left + cube) % P
     return left, right
@@ -82,7 +92,7 @@ def sample_keys(seed: int, samples: Sequence[int]) -> Int:
     if t.size == 0 or t.min() < 0 or t.max() >= SAMPLES:
         raise InputError(f"samples must be numbers from 0 to {SAMPLES - 1}, at least one")
     digits = [np.int64(seed % P), np.int64(seed // P % P), np.int64(seed // (P * P))]
-    pairs = [permute(t % P, t // P, [*(np.asarray(d) for d in digits), np.asarray(c)]) for c in _KEY_STREAMS]
+    pairs = [permute(t % P, t // P, [*(np.asarray(d) for d in digits), np.asarray(c)]) for c in KEY_STREAMS]
     return np.stack([value for pair in pairs for value in pair], axis=1)
 
 
@@ -99,8 +109,7 @@ def values(seed: int, samples: Sequence[int], site: int, channels: int) -> Int:
 
 def kept(site: Site, number: int, seed: int, samples: Sequence[int]) -> npt.NDArray[np.bool_]:
     """Which channels each sample keeps at `site`, the `number`-th of its network: bool [T, channels]."""
-    count = site.kept or 1
-    hands = site.channels // count if site.kind == "balanced" else 1
+    count, hands = site.kept or 1, site.hands
     drawn = values(seed, [t // hands for t in samples], number, site.channels)
     if site.kind != "bernoulli":
         rank = drawn.argsort(axis=1).argsort(axis=1)
@@ -112,8 +121,7 @@ def masks(sites: Sequence[Site], seed: int, samples: Sequence[int]) -> npt.NDArr
     """The graph's input `masks` [T, sum of channels]: kept channels hold 1 / keep probability, the others 0."""
     parts = []
     for number, site in enumerate(sites):
-        share = site.keep_probability if site.kind == "bernoulli" else (site.kept or 0) / site.channels
-        parts.append(kept(site, number, seed, samples) / np.float32(share or 1))
+        parts.append(kept(site, number, seed, samples) / np.float32(site.share))
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 

@@ -1,7 +1,7 @@
 """The ONNX graph of a stochastic network: inputs `image` and `masks`, output `logits`.
 
 Dropout stays alive because it is data: the graph multiplies by its input. Nothing in it draws random numbers, and
-nothing that a runtime could delete, freeze or redraw; `check` refuses a graph that holds such a node.
+nothing that a runtime could delete, freeze or redraw; `segbench.export.lint` refuses a graph that holds such a node.
 """
 
 import logging
@@ -11,22 +11,11 @@ from pathlib import Path
 import onnx
 import torch
 
-from segbench.errors import EngineError
+from segbench.export.lint import check
 from segbench.masks import ones
 from segbench.nets.network import Network
 
 OPSET = 18
-RANDOM = frozenset(
-    {
-        "Dropout",
-        "Bernoulli",
-        "RandomUniform",
-        "RandomUniformLike",
-        "RandomNormal",
-        "RandomNormalLike",
-        "Multinomial",
-    }
-)
 
 
 def export(network: Network, path: Path) -> None:
@@ -64,34 +53,3 @@ def _forget(model: onnx.ModelProto) -> None:
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         del part.metadata_props[:]
         part.doc_string = ""
-
-
-def check(path: Path) -> None:
-    """Checks a graph with the ONNX checker and for nodes that draw random numbers.
-
-    Raises:
-        EngineError: The graph is not valid, or its dropout would not be data.
-    """
-    try:
-        model = onnx.load(path)
-        onnx.checker.check_model(model, full_check=True)
-    except Exception as error:  # the checker raises what it likes
-        raise EngineError(f"{path}: not a valid ONNX graph ({str(error).splitlines()[0]})") from error
-    found = sorted(RANDOM & {node.op_type for node in _nodes(model.graph)})
-    found += sorted(RANDOM & {node.op_type for function in model.functions for node in function.node})
-    if found:
-        raise EngineError(f"{path}: holds {', '.join(found)}: its dropout would be redrawn, frozen or deleted")
-    inputs = [value.name for value in model.graph.input]
-    if inputs != ["image", "masks"]:
-        raise EngineError(f"{path}: its inputs are {inputs}, not ['image', 'masks']")
-
-
-def _nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """All nodes of a graph, those of its branches and loops too."""
-    nodes: list[onnx.NodeProto] = []
-    for node in graph.node:
-        nodes.append(node)
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                nodes += _nodes(inner)
-    return nodes
