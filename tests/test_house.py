@@ -31,7 +31,7 @@ LINES = 350
 MB = 10**6
 DISTRIBUTION = {
     "skimage": "scikit-image", "sklearn": "scikit-learn", "PIL": "pillow", "mpl_toolkits": "matplotlib",
-    "nrrd": "pynrrd",
+    "nrrd": "pynrrd", "bioimageio": "bioimageio-core",
 }  # fmt: skip
 
 
