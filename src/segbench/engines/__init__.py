@@ -89,8 +89,8 @@ def start(
 
     Raises:
         UnknownNameError: There is no engine of that name.
-        EngineError: It is not installed, or has not that precision, device or sampling; the message says what is. Or the
-            model is of an artifact that was not proved here.
+        EngineError: It is not installed, or has not that precision, device or sampling; the message says what is.
+            Or the model is of an artifact that was not proved here.
     """
     if engine == "auto":
         there = available()

@@ -36,7 +36,9 @@ def make(model: Model, to: str, out: Path, precision: str | None = None) -> Arti
     tolerance_of(profile, precision)
     build = target(profile.target)
     if model.reference is None:
-        raise InputError(f"model {model.card.name!r} has no reference to prove an export by: segbench zoo reference FOLDER")
+        raise InputError(
+            f"model {model.card.name!r} has no reference to prove an export by: segbench zoo reference FOLDER"
+        )
     if out.exists():
         raise OutputError(f"{out}: is there already: choose another name, or remove it")
     with telling(out):

@@ -17,7 +17,7 @@ from segbench.zoo import CARD, Model, find, names
 from segbench.zoo.artifact import Check
 from segbench.zoo.card import Card
 from segbench.zoo.proof import drawn_of
-from segbench.zoo.reference import Reference
+from segbench.zoo.reference import Array, Reference
 
 EXACT = Tolerance(rtol=1e-6, atol=1e-6, accuracy=0, nll=0)  # the same arithmetic in NumPy, rounded once
 
@@ -94,7 +94,7 @@ def masks(found: Card, reference: Reference) -> Check:
     return masks_alike(drawn, reference.masks, "of this installation")
 
 
-def masks_alike(found: np.ndarray, expected: np.ndarray, whose: str, part: str = "") -> Check:  # type: ignore[type-arg]
+def masks_alike(found: Array, expected: Array, whose: str, part: str = "") -> Check:
     """Two sets of masks [T, channels], bit for bit."""
     if found.dtype != expected.dtype or found.shape != expected.shape:
         line = f"masks {whose} are {found.dtype} {found.shape}, not {expected.dtype} {expected.shape}"

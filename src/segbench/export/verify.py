@@ -1,11 +1,11 @@
 """`segbench verify`: proof, on the machine that runs it, that an artifact still is the model that was exported."""
 
+import tomllib
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import tomllib
 
 from segbench import __version__
 from segbench.engines import start

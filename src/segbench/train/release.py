@@ -29,7 +29,7 @@ WEIGHTS, GRAPH, README = "weights.safetensors", "model.onnx", "README.md"
 def release(
     network: Network, recipe: Recipe, recipe_file: Path, state: State, held_back: list[Sample], out: Path
 ) -> Card:
-    """Writes weights, graph, ranges, reference, card and README of a trained network into `out`; the card last, as it pins all.
+    """Writes a trained network's weights, graph, ranges, reference, README and card; the card pins the others.
 
     Where the runtime that measures activation ranges is not installed, they are left for `segbench zoo ranges`.
     """

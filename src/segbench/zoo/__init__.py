@@ -50,8 +50,9 @@ class Model(Strict):
     def hash(self) -> str:
         """Changes with the card, the weights or the graph, but not with what was measured of them."""
         # the files are pinned in it; what a card leaves at its default changes nothing, so that cards can grow
-        beside = {"results": True, "seeds": True, "seams": True, "files": {"reference"}}
-        text = self.card.model_dump_json(exclude=beside, exclude_defaults=True)
+        text = self.card.model_dump_json(
+            exclude={"results": True, "seeds": True, "seams": True, "files": {"reference"}}, exclude_defaults=True
+        )
         return hashlib.sha256(text.encode()).hexdigest()
 
 

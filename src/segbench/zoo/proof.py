@@ -1,7 +1,7 @@
 """Whether an artifact was proved on this machine: nothing unproved is run unless somebody insists."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -11,8 +11,8 @@ from segbench.io.files import file_sha256
 from segbench.masks import Site, masks, ones
 from segbench.recipe import read_json
 from segbench.volume import Float32
-from segbench.zoo.artifact import ARTIFACT, RECORD, Record
 from segbench.zoo import Model
+from segbench.zoo.artifact import ARTIFACT, RECORD, Record
 
 SEED, SAMPLES = 7, range(4)  # of the masks whose hash a record holds; any will do
 
@@ -44,26 +44,30 @@ def check_proved(model: Model, engine: str) -> None:
 
 def unproved(model: Model, engine: str) -> str:
     """Why an artifact's model is not proved here; empty if it is."""
-    artifact, folder = model.artifact, model.path.parent
-    assert artifact is not None
+    folder = model.path.parent
     if not (folder / RECORD).is_file():
         return f"{folder} was not verified on this machine"
     try:
         record = read_json(folder / RECORD, Record)
     except InputError as error:
         return str(error)
+    return next(_misfits(model, record, engine), "")
+
+
+def _misfits(model: Model, record: Record, engine: str) -> Iterator[str]:
+    """What speaks against a record, the plainest first."""
+    artifact, folder = model.artifact, model.path.parent
+    assert artifact is not None
+    if record.artifact != file_sha256(folder / ARTIFACT):
+        yield f"{folder / RECORD} is of another export"
+    for check in record.checks:
+        if check.status == "failed":
+            yield f"{folder} failed its verification: {check.name}: {check.said}"
     own = {part.path for part in artifact.parts if part.runtime == engine}
     ran = {check.part for check in record.checks if check.name == "outputs" and check.status == "passed"}
-    failed = [check for check in record.checks if check.status == "failed"]
-    if record.artifact != file_sha256(folder / ARTIFACT):
-        return f"{folder / RECORD} is of another export"
-    if failed:
-        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        return f"{folder} failed its verification: {failed[0].name}: {failed[0].said}{more}"
     if not record.passed or (own and not own & ran):
-        return f"{folder}: its parts {f'for {engine} ' if own else ''}could not be run when it was verified"
+        yield f"{folder}: its parts {f'for {engine} ' if own else ''}could not be run when it was verified"
     if record.masks != masks_hash(model.card.dropout):
-        return f"{folder / RECORD} was written by a segbench that draws other masks ({record.segbench})"
+        yield f"{folder / RECORD} was written by a segbench that draws other masks ({record.segbench})"
     if artifact.device != "any" and record.machine != machine():
-        return f"{folder} was verified on another machine ({record.machine})"
-    return ""
+        yield f"{folder} was verified on another machine ({record.machine})"

@@ -1,4 +1,4 @@
-"""What runs the parts of an artifact as they are, to prove them: one module a runtime, imported when it is asked for."""
+"""What runs the parts of an artifact as they are, to prove them: a module for each runtime, imported on demand."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
