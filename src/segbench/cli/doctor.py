@@ -29,15 +29,15 @@ def run_doctor(json: bool) -> None:
 
 
 def _grid(findings: list[Finding], wide: int) -> Table:
-    """A line each: status, name, what was found, and below it what to do."""
+    """A line each: status, name, what was found, and below what to do; once for neighbours of one remedy."""
     table = Table.grid(padding=(0, 1))
     table.add_column(width=max(map(len, STYLES)))
     table.add_column(width=wide)
     table.add_column(overflow="fold")
-    for finding in findings:
+    for finding, following in zip(findings, [*findings[1:], None], strict=True):
         style = STYLES[finding.status]
         table.add_row(f"[{style}]{finding.status}[/]", _plain(finding.name), _plain(finding.said))
-        if finding.fix:
+        if finding.fix and (following is None or following.fix != finding.fix):  # one command mends them all
             table.add_row("", "", f"[cyan]{_plain(finding.fix)}[/]")
     return table
 
