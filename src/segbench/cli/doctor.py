@@ -22,7 +22,11 @@ def run_doctor(json: bool) -> None:
         for topic in dict.fromkeys(finding.topic for finding in report.findings):
             results().print(f"\n[bold]{topic}[/bold]  [dim]{ABOUT.get(topic, '')}[/dim]".rstrip())
             results().print(_grid([f for f in report.findings if f.topic == topic], wide))
-        said = "[green]segbench can run here" if report.works else "[bold red]segbench cannot run here: see engines"
+        said = (
+            "[green]segbench can run here"
+            if report.works
+            else "[bold red]segbench cannot run here: see models and engines above"
+        )
         results().print(f"\n{said}[/] (looked for {report.seconds:.1f} s)")
     if not report.works:
         sys.exit(1)
