@@ -174,7 +174,7 @@ def test_verify_passes_and_finds_dead_dropout_and_other_weights(tiny, tmp_path):
     frozen = helper.make_tensor("frozen", TensorProto.FLOAT, [3, columns], [1.0] * 3 * columns)
     graph.graph.initializer.append(frozen)
     onnx.save(graph, changed.graph)
-    assert failed(changed) == {"outputs", "liveness"}
+    assert failed(changed) == {"lint", "outputs", "liveness"}
     shutil.copy(tiny.graph, changed.graph)
     weights.save(untrained(seed=5), changed.weights)
     assert failed(changed) == {"weights"}

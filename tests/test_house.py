@@ -31,7 +31,7 @@ LINES = 350
 MB = 10**6
 DISTRIBUTION = {
     "skimage": "scikit-image", "sklearn": "scikit-learn", "PIL": "pillow", "mpl_toolkits": "matplotlib",
-    "nrrd": "pynrrd", "google": "protobuf",
+    "nrrd": "pynrrd", "google": "protobuf", "bioimageio": "bioimageio-core",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Where the files beside the code lie: the zoo, recipes, export profiles and table definitions.
+"""Where the files beside the code lie: the zoo, recipes, export profiles, deployment and table definitions.
 
 An editable install reads the folders at the top of the repository; a wheel carries them below the package.
 """
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segbench.errors import InputError
 
-FOLDERS = ("model_zoo", "train", "export", "evaluate")
+FOLDERS = ("model_zoo", "train", "export", "serve", "evaluate")
 
 
 def folder(name: str) -> Path:

@@ -68,3 +68,47 @@ def verify(
         good = run_verify(artifact, device, scored, json)
     if not good:
         raise typer.Exit(1)
+
+
+@delivery_app.command()
+def doctor(json: Json = False) -> None:
+    """Say what this machine can run: processor, memory, engines proved by a tiny inference, cards, formats, extras.
+
+    Exits with 0 where predictions can run, with 1 where no engine works. It changes nothing and needs no network.
+
+    \b
+    Examples:
+      segbench doctor
+      segbench doctor --json
+    """
+    from segbench.cli.doctor import run_doctor
+
+    run_doctor(json)
+
+
+@delivery_app.command()
+def deploy(
+    model: Annotated[str, typer.Argument(help="A zoo model or a folder.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The folder to make.", show_default=False)],
+    to: Annotated[
+        list[str] | None, typer.Option(help="A target of segbench export, once or more; by default openvino, onnx.")
+    ] = None,
+    wheel: Annotated[Path | None, typer.Option(help="A wheel of this segbench that goes along.")] = None,
+    wheelhouse: Annotated[
+        bool, typer.Option("--wheelhouse", help="Fetch all that it needs, too: the machine has no network.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Make one folder to carry to a scanner's workstation: artifacts, settings, a systemd unit, checksums, a README.
+
+    Only --wheelhouse asks for a network. The wheels that it fetches are for machines like this one.
+
+    \b
+    Examples:
+      segbench deploy vnet-battery --out site
+      segbench deploy vnet-battery --out site --to onnx
+      segbench deploy vnet-battery --out site --wheel dist/segbench-0.1.0-py3-none-any.whl --wheelhouse
+    """
+    from segbench.cli.artifacts import run_deploy
+
+    run_deploy(model, out, to or [], wheel, wheelhouse, json)
