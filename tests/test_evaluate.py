@@ -279,6 +279,7 @@ def test_a_model_goes_into_a_zoo_with_what_was_measured_of_it(tiny, request_, re
         "card.toml",
         "model.onnx",
         "ranges.json",
+        "reference.npz",
         "weights.safetensors",
     ]
     assert added.hash == tiny.hash, "what was measured is no part of what was measured"

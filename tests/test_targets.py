@@ -19,10 +19,10 @@ from segbench.export.artifact import make
 from segbench.export.lint import lint
 from segbench.export.profile import profiles, read_profile
 from segbench.export.targets.openvino import HINTS
-from segbench.export.verify import probe
 from segbench.masks import masks, ones
 from segbench.zoo import find, names
 from segbench.zoo.artifact import read_artifact
+from segbench.zoo.reference import read_reference
 
 README = Path(__file__).parent.parent / "export" / "README.md"
 MADE = [("onnx", "f32"), ("openvino", "f32"), ("openvino", "bf16"), ("openvino", "int8")]
@@ -74,7 +74,7 @@ def test_the_same_export_is_the_same_bytes_and_names_no_folder(tiny, tmp_path, t
 def test_a_zoo_model_is_one_network_in_both_runtimes(name, tmp_path):
     """The same (seed, sample) within 1e-4 of PyTorch, masks bit for bit."""
     model = find(name)
-    sites, image = model.card.dropout, np.ascontiguousarray(probe(model)[..., :16, :24, :16])
+    sites, image = model.card.dropout, np.ascontiguousarray(read_reference(model.reference).image[..., :16, :24, :16])
     samples = np.array([0, 7], np.int32)
     drawn = masks(sites, 5, samples.tolist())
     expected = start(model, "torch", threads=1).bind(np.concatenate([drawn, ones(sites)]))(image)

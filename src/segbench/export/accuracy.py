@@ -66,7 +66,7 @@ class PartEngine:
     device: str = ""
     version: str = ""
     precision: str = "f32"
-    threads: int = 0
+    threads: int = 1
     thin: bool = False
     note: str = ""
 

@@ -47,7 +47,7 @@ def said(logits: Float32, card: Card, keep: int = 0, threads: int = 1) -> Said:
     def plane(z: int) -> None:
         mean, expected, spread[z], active[z] = aggregate(logits, z, scale, shift, card.threshold, samples[:, z])
         probability[z], labels[z] = mean, mean > card.threshold
-        entropy[z] = binary_entropy(mean)
+        entropy[z] = binary_entropy(mean) if len(logits) > 1 else expected  # one pass agrees with itself, exactly
         np.clip(entropy[z] - expected, 0, entropy[z], out=mutual[z])
 
     with ThreadPoolExecutor(threads) as pool:
