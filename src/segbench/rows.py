@@ -78,6 +78,9 @@ class Row(Strict):
         metrics: Scores by name; NaN where undefined.
         confusion_truth: Against the truth; None where there is none.
         confusion_human: Against the human label; None where there is none.
+        blocks: Confusion of each block of the volume against its reference, the truth where there is one, else the
+            human label: what a bootstrap draws from where there is one volume.
+        curves: Values along a curve by name, such as a reliability diagram's; NaN where undefined.
         voxels: Useful voxels, without halo.
         wall_s: Wall-clock seconds of what `timed` says.
         timed: What was timed, in words.
@@ -106,6 +109,8 @@ class Row(Strict):
     metrics: dict[str, Metric]
     confusion_truth: Confusion | None
     confusion_human: Confusion | None
+    blocks: tuple[Confusion, ...] = ()
+    curves: dict[str, tuple[Metric, ...]] = {}
     voxels: int = Field(ge=0)
     wall_s: float = Field(ge=0, allow_inf_nan=False)
     timed: str
