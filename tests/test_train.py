@@ -27,6 +27,7 @@ from segbench.train import calibration, loop
 from segbench.train.average import Average
 from segbench.train.losses import balanced_weights, loss, soft_jaccard
 from segbench.train.recipe import LossRecipe, NetworkRecipe, OptimiserRecipe, Recipe
+from segbench.train.run import train
 
 RUN = """
 import sys
@@ -293,6 +294,24 @@ def test_two_trainings_into_one_folder_are_refused(tmp_path):
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(OutputError, match="another process"):
             train(TINY, tmp_path)
+
+
+def test_a_training_goes_on_from_another_model_s_weights(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGBENCH_CACHE", str(tmp_path / "cache"))
+    recipe = tmp_path / "tuned.toml"
+    kept = TINY.read_text().replace("steps = 6", "steps = 1").replace("warmup_steps = 2", "warmup_steps = 100000000")
+    recipe.write_text(kept)  # so slow a start that one step changes next to nothing
+    card = train(recipe, tmp_path / "tuned", start=str(tiny.path))
+    before, after = load_file(tiny.weights), load_file(tmp_path / "tuned" / "weights.safetensors")
+    assert all(
+        torch.allclose(before[key], after[key], atol=1e-5)
+        for key in before
+        if "running" not in key and "num" not in key
+    )
+    assert card.training.start.startswith(f"{tiny.card.name} {tiny.card.version}, seed {tiny.card.training.seed}, ")
+    assert card.training.start in (tmp_path / "tuned" / "README.md").read_text()
+    with pytest.raises(UnknownNameError, match="nothing-here"):
+        train(recipe, tmp_path / "other", start="nothing-here")
 
 
 def test_weights_are_rounded_once_and_load_strictly(tmp_path):

@@ -215,6 +215,9 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps of the recipe's schedule.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed than the recipe's: a sibling model.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="A model to go on from, in place of the recipe's: the same network.")
+    ] = None,
 ) -> None:
     """Train a model from its recipe, or go on where an interrupted training stopped.
 
@@ -225,11 +228,12 @@ def train(
       segbench train train/vnet-battery.toml
       segbench train train/vnet-battery.toml --seed 2 --out runs/vnet-battery-2
       segbench train train/vnet-battery.toml --steps 200 --out runs/short
+      segbench train my-recipe.toml --start vnet-battery --out runs/tuned
       segbench eval --zoo runs/short --domain Tesla
     """
     from segbench.cli.training import run_train
 
-    run_train(recipe, out, steps, seed)
+    run_train(recipe, out, steps, seed, start)
 
 
 @app.command()

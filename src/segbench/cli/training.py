@@ -9,7 +9,9 @@ from segbench.train.recipe import Recipe
 from segbench.train.run import train
 
 
-def run_train(recipe_file: Path, out: Path | None, steps: int | None, seed: int | None = None) -> None:
+def run_train(
+    recipe_file: Path, out: Path | None, steps: int | None, seed: int | None = None, start: str | None = None
+) -> None:
     """Trains with progress bars; validation scores are printed as they come."""
     recipe = read_toml(recipe_file, Recipe)
     folder = out or Path("runs") / recipe.name
@@ -31,6 +33,6 @@ def run_train(recipe_file: Path, out: Path | None, steps: int | None, seed: int 
                     f"validation accuracy {accuracy:.4f}, mIoU {miou:.4f}"
                 )
 
-        card = train(recipe_file, folder, steps, made, stepped, seed)
+        card = train(recipe_file, folder, steps, made, stepped, seed, start)
     done = f"{card.name}: {card.training.steps} steps, written to {folder}"
     NOTES.print(f"{done}; try: segbench eval --zoo {folder}", soft_wrap=True)

@@ -19,11 +19,13 @@ from segbench.data.pool import Sample
 from segbench.masks import SAMPLES, masks, ones
 from segbench.metrics.counts import confusion
 from segbench.metrics.overlap import accuracy, miou
+from segbench.nets import weights
 from segbench.nets.network import Network
 from segbench.train.average import Average
 from segbench.train.checkpoint import Record, State, restore, save
 from segbench.train.losses import loss
 from segbench.train.recipe import OptimiserRecipe, Recipe
+from segbench.zoo import find
 from segbench.zoo.card import CalibrationCard
 
 Report = Callable[[Record], None]
@@ -32,7 +34,8 @@ VALIDATION_SAMPLES = 4
 
 def recipe_hash(recipe: Recipe) -> str:
     """What a checkpoint belongs to: the recipe less how often it is looked at."""
-    text = recipe.model_dump_json(exclude={"validate_every", "checkpoint_every", "limits", "title"})
+    looks = {"validate_every", "checkpoint_every", "limits", "title"}
+    text = recipe.model_dump_json(exclude=looks if recipe.start else looks | {"start"})
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -136,6 +139,8 @@ def fit(
     """
     torch.manual_seed(recipe.seed)
     network = nets.build(recipe.network.kind, **recipe.network.options)
+    if recipe.start is not None:
+        weights.load(network, find(recipe.start).weights)
     network.train()
     optimiser = make_optimiser(network, recipe.optimiser)
     path, run = out / "checkpoint.safetensors", recipe_hash(recipe)

@@ -99,6 +99,7 @@ class Recipe(Strict):
         version: Of the model.
         licence: Of the weights.
         limits: What the model is known not to do; one sentence each.
+        start: A zoo model, or a folder that training wrote, whose weights the first step starts from; None: random ones.
         seed: Of initial weights, crops, augmentation and masks.
         steps: Optimiser steps.
         batch: Boxes a step.
@@ -114,6 +115,7 @@ class Recipe(Strict):
     version: str = "0.1.0"
     licence: str = "MIT"
     limits: tuple[str, ...] = ()
+    start: str | None = None
     seed: int = 0
     steps: int = Field(ge=1)
     batch: int = Field(default=2, ge=1)

@@ -19,7 +19,7 @@ from segbench.train.calibration import calibrate
 from segbench.train.checkpoint import State
 from segbench.train.loop import validate
 from segbench.train.recipe import Recipe
-from segbench.zoo import CARD, Model
+from segbench.zoo import CARD, Model, find
 from segbench.zoo.card import Card, FileCard, FilesCard, InputCard, NetworkCard, TrainingCard
 from segbench.zoo.page import page
 
@@ -72,6 +72,7 @@ def release(
         training=TrainingCard(
             recipe=recipe_file.name,
             recipe_sha256=file_sha256(recipe_file),
+            start=None if recipe.start is None else started(recipe.start),
             data=_data(recipe),
             domains=recipe.data.domains,
             labels=recipe.data.labels,
@@ -91,6 +92,16 @@ def release(
     (out / README).write_text(page(card))
     (out / CARD).write_text(tomli_w.dumps(card.model_dump(mode="json", exclude_none=True)))
     return card
+
+
+def started(name: str) -> str:
+    """Which weights a training started from, in words."""
+    model = find(name)
+    own = model.card.training
+    return (
+        f"{model.card.name} {model.card.version}, seed {own.seed}, {own.steps} steps "
+        f"(weights {model.card.files.weights.sha256[:12]})"
+    )
 
 
 def _data(recipe: Recipe) -> str:

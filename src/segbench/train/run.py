@@ -27,6 +27,7 @@ def train(
     making: pool.Progress | None = None,
     stepping: Callable[[Record], None] | None = None,
     seed: int | None = None,
+    start: str | None = None,
 ) -> Card:
     """Makes the data, trains or resumes, and releases.
 
@@ -37,14 +38,15 @@ def train(
         making: Called with (volumes made, volumes, domain).
         stepping: Called with every step's record.
         seed: In place of the recipe's: a sibling on the same volumes.
+        start: In place of the recipe's: weights of another model of the same network.
 
     Raises:
         InputError: The recipe is wrong, or the checkpoint belongs to another.
         OutputError: The folder cannot be written, or another process trains into it.
     """
     recipe = read_toml(recipe_file, Recipe)
-    if seed is not None:
-        recipe = recipe.model_copy(update={"seed": seed})
+    given = {"seed": seed, "start": start}
+    recipe = recipe.model_copy(update={key: value for key, value in given.items() if value is not None})
     check_output_folder(out)
     with _alone(out):
         data = loop.training_data(recipe, cache(), making)

@@ -79,6 +79,7 @@ class TrainingCard(Strict):
 
     Attributes:
         recipe: The recipe's text as it was.
+        start: The model whose weights it started from, in words; None: from random ones.
         data: In words, with the generator's version.
         domains: Domains of battery16 among it, at other seeds than the benchmark's.
         hours: Wall time on `device`.
@@ -89,6 +90,7 @@ class TrainingCard(Strict):
 
     recipe: str
     recipe_sha256: str
+    start: str | None = None
     data: str
     domains: tuple[str, ...] = ()
     labels: str

@@ -43,7 +43,7 @@ Masks are an input of the graph, made from (seed, sample); sample t is one netwo
 ## Training
 
 {trained.steps} steps in {trained.hours:.2f} h on {trained.device}, seed {trained.seed}, PyTorch {trained.torch}.
-Data: {trained.data}; {trained.labels} labels.
+{_start(card)}Data: {trained.data}; {trained.labels} labels.
 On phantoms, volumes of another simulator that it never learned from, it reached accuracy
 {trained.validation_accuracy:.4f} and mIoU {trained.validation_miou:.4f}.
 {_seeds(card)}{_calibration(card)}
@@ -78,6 +78,10 @@ def _seams(card: Card) -> str:
         f"- **Seams**: with twice the halo {found.labels_per_million:.0f} labels per million change, the mean entropy\n"
         f"  by {found.entropy:.1e} nats ({found.on}).\n"
     )
+
+
+def _start(card: Card) -> str:
+    return f"It started from the weights of {card.training.start}.\n" if card.training.start else ""
 
 
 def _seeds(card: Card) -> str:
