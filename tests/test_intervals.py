@@ -36,7 +36,8 @@ def test_it_covers_the_truth_as_often_as_it_says():
 def test_one_case_says_nothing_of_others():
     found = of_mean([0.9])
     assert (found.value, found.n) == (0.9, 1)
-    assert np.isnan(found.low) and np.isnan(found.high)
+    assert np.isnan(found.low)
+    assert np.isnan(found.high)
 
 
 def test_what_is_undefined_is_left_out_and_counted():

@@ -99,7 +99,7 @@ class Recipe(Strict):
         version: Of the model.
         licence: Of the weights.
         limits: What the model is known not to do; one sentence each.
-        start: A zoo model, or a folder that training wrote, whose weights the first step starts from; None: random ones.
+        start: Model, of the zoo or a folder, whose weights the first step starts from; None: random ones.
         seed: Of initial weights, crops, augmentation and masks.
         steps: Optimiser steps.
         batch: Boxes a step.
