@@ -68,8 +68,9 @@ def show(made: Made) -> None:
         styles = ["dim italic" if column.printed else "" for column in sheet.columns]
         words = [WORDS if column.words else None for column in sheet.columns]
         text = sheet.text()
-        # an interval stays on one line where there is room; a heading wraps
-        widths = [max(NARROW, *(len(line[i]) for line in text[1:])) for i in range(len(styles))]
+        # an interval stays on one line where there is room; a heading wraps between its words
+        widths = [max(map(len, (*column[0].split(), *column[1:])), default=0) for column in zip(*text, strict=True)]
+        widths = [max(NARROW, width) for width in widths]
         grid(sheet.title, text, styles, words, sheet.remarks, widths=widths)
     for line in (*made.notes, *made.sources) if made.sheets else ():
         results().print(f"  {line}", style="dim", soft_wrap=True, markup=False)

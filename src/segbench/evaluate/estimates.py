@@ -20,6 +20,8 @@ Score = Callable[[Row], float]
 Pooled = Callable[[Int64], float]
 
 BLOCKS, SINGLE = "†", "‡"
+FEW = 5
+"""An interval over fewer than this is hardly more than their range."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,11 @@ def explained(estimates: Iterable[Estimate]) -> list[str]:
     if ranged:
         first, units = ranged[0].interval, "; ".join(_drawn(ranged))
         notes.append(
-            f"in brackets: {first.level:.0%} percentile interval of the bootstrap, {DRAWS} draws, seed {first.seed}, "
+            f"in brackets: {first.level * 100:.0f} % percentile interval of the bootstrap, {DRAWS} draws, seed {first.seed}, "
             f"over {units}"
         )
+        if any(e.interval.n < FEW for e in ranged):
+            notes.append(f"over fewer than {FEW} an interval is hardly more than their range")
     if any(e.mark == BLOCKS for e in there):
         notes.append(f"{BLOCKS} one volume (n = 1): its blocks are drawn, which says nothing of other volumes")
     if any(e.mark == SINGLE for e in there):

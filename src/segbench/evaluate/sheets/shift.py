@@ -25,7 +25,7 @@ class Scored:
 
 SCORES = (
     Scored("accuracy", of_counts(overlap.accuracy), overlap.accuracy),
-    Scored("mIoU", of_counts(overlap.miou), overlap.miou),
+    Scored("mean IoU", of_counts(overlap.miou), overlap.miou),
     Scored("F1 of class 1", of_counts(f1_of_class_1), f1_of_class_1),
     Scored("ECE", metric("ece")),
 )
