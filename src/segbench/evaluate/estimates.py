@@ -93,8 +93,8 @@ def explained(estimates: Iterable[Estimate]) -> list[str]:
     if ranged:
         first, units = ranged[0].interval, "; ".join(_drawn(ranged))
         notes.append(
-            f"in brackets: {first.level * 100:.0f} % percentile interval of the bootstrap, {DRAWS} draws, seed {first.seed}, "
-            f"over {units}"
+            f"in brackets: {first.level * 100:.0f} % percentile interval of the bootstrap, {DRAWS} draws, "
+            f"seed {first.seed}, over {units}"
         )
         if any(e.interval.n < FEW for e in ranged):
             notes.append(f"over fewer than {FEW} an interval is hardly more than their range")
