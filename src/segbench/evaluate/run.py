@@ -95,10 +95,10 @@ def run(
             kept.append(panels.panel(case, prediction))
 
     rows = tuple(evaluate(model, engine, data, request.samples, request.seed, progress, keep, invert=request.invert))
-    # what is fitted to a model lies in its card and not in its hash, and is in the scores
-    rows = tuple(row.model_copy(update={"card": card_hash(model.card)}) if row.model_hash else row for row in rows)
     trained_on = model.card.training.domains if request.data == BATTERY16 else ()
     printed = sandia() if request.data == BATTERY16 else None
+    # what is fitted to a model lies in its card and not in its hash, and is in the scores
+    rows = tuple(row.model_copy(update={"card": card_hash(model.card)}) if row.model_hash else row for row in rows)
     made = tuple(tables(rows, data.classes, printed, trained_on))
     if request.out is not None:
         page = markdown(made, f"{model.card.name} on {data.name}", provenance(rows, data.note))
