@@ -146,6 +146,14 @@ def test_what_does_not_decide_keeps_the_rows(again, checkout):  # noqa: F811
     assert again()[0] == []
 
 
+def test_rows_that_cannot_be_read_are_computed_again(again, checkout):  # noqa: F811
+    again()
+    (checkout / "results" / "first" / "rows.json").write_text('{"format": "of another time"}')
+    names, lines = again()
+    assert names == ["first"]
+    assert "first computed again: the stored rows cannot be read" in lines
+
+
 def test_measured_data_are_told_by_their_files(again, checkout):  # noqa: F811
     again()
     change(checkout / "results" / "slices" / "rows.json", {"data_hash": "0" * 64})

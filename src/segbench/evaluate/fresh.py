@@ -13,6 +13,7 @@ from segbench.data.domains import DOMAINS
 from segbench.data.manifest import read_manifest
 from segbench.data.manifest_load import case_hash
 from segbench.engines import available
+from segbench.errors import InputError
 from segbench.evaluate.cases import ROBUSTNESS, choose
 from segbench.evaluate.definitions import RunDefinition, home, rows_file
 from segbench.evaluate.robustness import KINDS, PICKED, case_name
@@ -34,12 +35,15 @@ def stale(run: RunDefinition, model: Model, images: Path | None) -> str | None:
         images: Folder of measured images.
 
     Raises:
-        InputError: The stored rows or a manifest cannot be read, or an image is missing or was changed.
+        InputError: A manifest cannot be read, or an image is missing or is not the one that its manifest pins.
     """
     path = rows_file(run)
     if not path.is_file():
         return "no rows are stored"
-    rows = read_rows(path)
+    try:
+        rows = read_rows(path)
+    except InputError:
+        return "the stored rows cannot be read"  # and computing them again is what helps
     own = [row for row in rows if row.kind == "case"]
     if not own:
         return "no rows of a model are stored"
