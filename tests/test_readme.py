@@ -39,7 +39,7 @@ MINE = "--data mine.toml --root mine --domain all"  # `mine` is the stand-in for
 RULES = {
     r"segbench( \w+)* --help|segbench --version": "{}",
     r"segbench (zoo (list|show|verify)|data list)( .*)?": "{}",
-    r"segbench tables( (carry-over|claims|precisions|robustness|all))?( --list)?": "{}",
+    r"segbench tables( [a-z-]+)?( --list)?": "{}",
     r"segbench data (show|make) .*": "{} --size 48",
     r"segbench data check \S+( --root \S+)?( --json)?": "segbench data check mine.toml --root mine",
     r"segbench eval .*--data (?!battery16).*": f"{{}} {SHORT} {MINE}",

@@ -74,6 +74,8 @@ class Row(Strict):
         seed: Seed of the masks or of the baseline; None where nothing is random.
         thin: Whether each sample computed only the channels that it keeps.
         inverted: Whether the negative of the image was segmented.
+        calibrated: Whether the logits went through the card's calibration, where it has one; `model_hash` is the
+            card's either way.
         warnings: What spoke against trusting the prediction.
         metrics: Scores by name; NaN where undefined.
         confusion_truth: Against the truth; None where there is none.
@@ -86,6 +88,8 @@ class Row(Strict):
         timed: What was timed, in words.
         versions: Versions of Python and of the packages that computed it.
         git: Commit of the source checkout, "-dirty" where its code differs from it; None outside a checkout.
+        code: sha256 of the code that decides the numbers (`evaluate.source`); None where it was not kept.
+        card: sha256 of the model's card without what was measured of it; None for a baseline, or where not kept.
         segbench: Version of segbench.
         made: When, ISO 8601 in UTC.
     """
@@ -105,6 +109,7 @@ class Row(Strict):
     seed: int | None
     thin: bool = False
     inverted: bool = False
+    calibrated: bool = True
     warnings: tuple[str, ...] = ()
     metrics: dict[str, Metric]
     confusion_truth: Confusion | None
@@ -116,6 +121,8 @@ class Row(Strict):
     timed: str
     versions: dict[str, str]
     git: str | None
+    code: str | None = None
+    card: str | None = None
     segbench: str
     made: str
 

@@ -144,29 +144,33 @@ def tables(
         typer.Argument(metavar="[NAME...|all]", help="Which tables; none lists them.", show_default=False),
     ] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the tables.")] = False,
-    refresh: Annotated[bool, typer.Option("--refresh", help="Compute the rows again and store them.")] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Compute rows again that are not up to date, and store them.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Compute all rows again, up to date or not.")] = False,
     root: Annotated[
         Path | None, typer.Option(help="Folder of the measured images; ../shared/real where it is there.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for Markdown, CSV and figures.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for Markdown, CSV, LaTeX and figures.")] = None,
     json: Json = False,
 ) -> None:
     """Print the tables of evaluate/tables from stored rows, or compute their rows again.
 
     Without --refresh nothing is computed, and nothing is written but to --out. With --refresh rows are stored in
-    evaluate/results and the tables in evaluate/tables of the checkout; a run whose model or images are not here
-    keeps its rows.
+    evaluate/results and the tables in evaluate/tables of the checkout; a run keeps its rows where they are up to date
+    (evaluate/README.md says what decides), and where its model or images are not here.
 
     \b
     Examples:
       segbench tables --list
       segbench tables carry-over
       segbench tables claims robustness --out runs/tables
+      segbench tables sandia-viability
       segbench tables all --refresh --root ../shared/real
     """
     from segbench.cli.tables import run_tables
 
-    run_tables(names or [], listed, refresh, root, out, json)
+    run_tables(names or [], listed, refresh, root, out, json, force)
 
 
 @app.command()

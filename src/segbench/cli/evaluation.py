@@ -60,6 +60,7 @@ def grid(
     words: Sequence[int | None],
     notes: Sequence[str],
     mean: Sequence[str] = (),
+    widths: Sequence[int] = (),
 ) -> None:
     """Headings and lines as a table, with its notes below.
 
@@ -70,11 +71,12 @@ def grid(
         words: None for a column of numbers; else the width at which its words wrap, 0 for never.
         notes: A line each.
         mean: A last line that is set apart.
+        widths: At which columns of numbers wrap; all at `NARROW` by default.
     """
     rich = RichTable(title=title, title_justify="left", title_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
-    for name, style, width in zip(lines[0], styles, words, strict=True):
+    for name, style, width, most in zip(lines[0], styles, words, widths or [NARROW] * len(words), strict=True):
         if width is None:
-            rich.add_column(name, justify="right", max_width=NARROW, style=style)
+            rich.add_column(name, justify="right", max_width=most, style=style)
         else:
             rich.add_column(name, no_wrap=width == 0, max_width=width or None, style=style)
     for line in lines[1:]:

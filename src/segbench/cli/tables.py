@@ -4,19 +4,30 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from segbench.cli.evaluation import grid
+from segbench.cli.evaluation import NARROW, grid
 from segbench.cli.screen import NOTES, print_json, progress_bar, results
 from segbench.errors import InputError
 from segbench.evaluate.definitions import TableDefinition, definition, home, table_names, wanted
-from segbench.evaluate.harness import Made, make, refresh, write
+from segbench.evaluate.harness import Made, make, write
+from segbench.evaluate.refresh import Refreshed, refresh
 
 WORDS = 34  # columns of words wrap at this width, so that a line of claims fits a terminal
 
 
 def run_tables(
-    names: Sequence[str], listed: bool, again: bool, root: Path | None, out: Path | None, json: bool
+    names: Sequence[str],
+    listed: bool,
+    again: bool,
+    root: Path | None,
+    out: Path | None,
+    json: bool,
+    force: bool = False,
 ) -> None:
-    """Lists tables, or prints them from stored rows; with `again` the rows are computed first."""
+    """Lists tables, or prints them from stored rows.
+
+    With `again` rows are computed first that are not up to date, with `force` all of them.
+    """
+    again = again or force
     if listed or not names:
         if names:
             raise InputError("--list lists all tables: leave the names out")
@@ -24,7 +35,7 @@ def run_tables(
     if root is not None and not again:
         raise InputError("--root is where images lie that --refresh reads: add --refresh, or leave it out")
     tables = wanted(names)
-    kept = _refresh(list(tables.values()), root) if again else []
+    refreshed = _refresh(list(tables.values()), root, force) if again else Refreshed((), (), ())
     made = [make(name, table) for name, table in tables.items()]
     if json:
         print_json([{key: value for key, value in asdict(one).items() if key != "figure"} for one in made])
@@ -34,7 +45,9 @@ def run_tables(
         for folder in ([home() / "tables"] if again else []) + ([out] if out else []):
             for path in write(one, folder):
                 NOTES.print(f"written: {path}", soft_wrap=True, markup=False)
-    for line in kept:
+    for line in (*refreshed.computed, *refreshed.fresh):
+        NOTES.print(line, soft_wrap=True, markup=False)
+    for line in refreshed.kept:
         NOTES.print(line, soft_wrap=True, markup=False, style="yellow")
     return None
 
@@ -54,8 +67,12 @@ def show(made: Made) -> None:
     for sheet in made.sheets:
         styles = ["dim italic" if column.printed else "" for column in sheet.columns]
         words = [WORDS if column.words else None for column in sheet.columns]
-        grid(sheet.title, sheet.text(), styles, words, sheet.notes)
-    for line in made.sources if made.sheets else ():
+        text = sheet.text()
+        # an interval stays on one line where there is room; a heading wraps between its words
+        widths = [max(map(len, (*column[0].split(), *column[1:])), default=0) for column in zip(*text, strict=True)]
+        widths = [max(NARROW, width) for width in widths]
+        grid(sheet.title, text, styles, words, sheet.remarks, widths=widths)
+    for line in (*made.notes, *made.sources) if made.sheets else ():
         results().print(f"  {line}", style="dim", soft_wrap=True, markup=False)
     if not made.sheets:
         NOTES.print(f"{made.name}: no rows are stored to make it of", soft_wrap=True, markup=False)
@@ -63,7 +80,7 @@ def show(made: Made) -> None:
         NOTES.print(line, style="yellow", soft_wrap=True, markup=False)
 
 
-def _refresh(tables: Sequence[TableDefinition], root: Path | None) -> list[str]:
+def _refresh(tables: Sequence[TableDefinition], root: Path | None, force: bool) -> Refreshed:
     with progress_bar() as bars:
         whole = bars.add_task("runs", total=None, visible=False)
         making = bars.add_task("making volumes", total=None, visible=False)
@@ -78,4 +95,4 @@ def _refresh(tables: Sequence[TableDefinition], root: Path | None) -> list[str]:
         def stepped(what: str, share: float) -> None:
             bars.update(within, completed=share, visible=True, description=what)
 
-        return refresh(tables, root, started, made, stepped)
+        return refresh(tables, root, started, made, stepped, force=force)

@@ -52,21 +52,31 @@ def hashes(located: Located) -> tuple[str, str]:
     return found["image"], found["label"]
 
 
-def load_case(located: Located) -> LoadedCase:
-    """Opens the image, reads the label, and proves both against hashes, shapes and the label map.
+def case_hash(located: Located) -> str:
+    """SHA-256 of what `load_case` reads: both files, arrays in them, the slices taken and the label map.
 
     Raises:
-        InputError: One line: a file is unusable, a hash or shape differs, a label value has no class.
+        InputError: A file is missing, or its hash is not the one that the manifest states.
     """
     digest = hashlib.sha256("".join(hashes(located)).encode())
     digest.update(repr((located.case.z, sorted(located.domain.labels.items()))).encode())
     inner = [locate(path).inner for path in (located.image, located.label)]
     if any(inner):
         digest.update(repr(inner).encode())
+    return digest.hexdigest()
+
+
+def load_case(located: Located) -> LoadedCase:
+    """Opens the image, reads the label, and proves both against hashes, shapes and the label map.
+
+    Raises:
+        InputError: One line: a file is unusable, a hash or shape differs, a label value has no class.
+    """
+    found = case_hash(located)
     image, label = volumes(located)
     classes = np.concatenate([to_classes(label, part, located.domain.labels) for part in blocks(label)])
     names = (located.domain.name, located.case.name, located.case.split)
-    return LoadedCase(*names, image, classes, digest.hexdigest())
+    return LoadedCase(*names, image, classes, found)
 
 
 def volumes(located: Located) -> tuple[Volume, Volume]:

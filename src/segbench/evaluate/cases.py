@@ -130,6 +130,11 @@ def open_data(data: str, domain: str = "all", root: Path | None = None, size: in
     return DataSet(manifest.name, manifest.classes, choose(domain, there), note, manifest, root or path.parent)
 
 
+def made_by(data: str) -> dict[str, str]:
+    """Version of the simulator that made a data set, by its name; nothing for measured data."""
+    return {"battery16": str(battery16.GENERATOR_VERSION)} if data in (BATTERY16, ROBUSTNESS) else {}
+
+
 def choose(wanted: str, known: Sequence[str]) -> tuple[str, ...]:
     """Names out of `known`, in its order: "all", a name, a pattern such as "Electrode_I*", or several with commas.
 

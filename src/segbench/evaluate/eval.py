@@ -10,8 +10,9 @@ from segbench import __version__
 from segbench.engines import Engine
 from segbench.errors import InputError
 from segbench.evaluate import baselines
-from segbench.evaluate.cases import Labelled, Source
+from segbench.evaluate.cases import Labelled, Source, made_by
 from segbench.evaluate.scores import Scores, of_references, of_thresholds, of_uncertainty, score
+from segbench.evaluate.source import code
 from segbench.hardware import cores, processor
 from segbench.predict import Prediction, predict
 from segbench.rows import Confusion, Row, git_hash, now, versions
@@ -174,8 +175,9 @@ def _row(case: Labelled, scores: Scores, counts: tuple[Confusion | None, Confusi
             confusion_truth=counts[0],
             confusion_human=counts[1],
             voxels=z * y * x,
-            versions=versions(),
+            versions=versions() | made_by(case.data),
             git=git_hash(),
+            code=code(),
             segbench=__version__,
             made=now(),
             **rest,

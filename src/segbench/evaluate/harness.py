@@ -1,36 +1,51 @@
-"""Tables from their definitions: read from stored rows, or with the runs computed again."""
+"""Tables from their definitions and stored rows."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from segbench.data.battery16 import Progress as MakingProgress
-from segbench.errors import InputError
 from segbench.evaluate import curves
 from segbench.evaluate.carry_over import carry_over
 from segbench.evaluate.cases import BATTERY16
 from segbench.evaluate.claims import claims
-from segbench.evaluate.definitions import (
-    RunDefinition,
-    Stored,
-    TableDefinition,
-    command,
-    home,
-    measured_root,
-    model_of,
-    request,
-    rows_file,
-)
-from segbench.evaluate.eval import Progress
+from segbench.evaluate.definitions import RunDefinition, Stored, TableDefinition, command, model_of, rows_file
+from segbench.evaluate.estimates import reference
+from segbench.evaluate.latex import latex
 from segbench.evaluate.precisions import precisions
 from segbench.evaluate.printed import sandia
-from segbench.evaluate.run import run as evaluate_run
 from segbench.evaluate.sheet import Sheet, comma_separated, page
+from segbench.evaluate.sheets import calibration, sandia_accuracy, sandia_viability, shift, uncertainty
 from segbench.evaluate.table import drawn
 from segbench.io import check_output_folder, write_bytes
-from segbench.rows import read_rows
+from segbench.rows import Row, read_rows
+from segbench.zoo import Model
 
-Started = Callable[[int, int, str], None]  # (runs done, runs, name of the one that starts)
+
+@dataclass(frozen=True)
+class Shown:
+    """How a kind of table is made.
+
+    Attributes:
+        make: Its sheets from stored runs.
+        needs: Metrics that older rows may lack, without what they are against; "blocks" for blocks.
+    """
+
+    make: Callable[[Sequence[Stored]], list[Sheet]]
+    needs: tuple[str, ...] = ()
+
+
+SHOWS = {
+    "calibration": Shown(calibration.calibration, calibration.NEEDS),
+    "carry-over": Shown(carry_over),
+    "claims": Shown(lambda stored: claims(stored, sandia())),
+    "precisions": Shown(precisions),
+    "robustness": Shown(curves.robustness),
+    "sandia-accuracy": Shown(lambda stored: sandia_accuracy.sandia_accuracy(stored, sandia()), ("blocks",)),
+    "sandia-viability": Shown(lambda stored: sandia_viability.sandia_viability(stored, sandia())),
+    "shift": Shown(shift.shift, shift.NEEDS),
+    "uncertainty": Shown(uncertainty.uncertainty, uncertainty.NEEDS),
+}
+"""By the name that a definition gives in `shows`."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +59,7 @@ class Made:
         sources: A line per run: where its rows come from.
         missing: A line per run that is missing, or that is not of the model and settings of its definition.
         figure: Draws the table's picture into a file; None where it has none.
+        notes: What a reader has to know of the data.
     """
 
     name: str
@@ -52,6 +68,7 @@ class Made:
     sources: tuple[str, ...]
     missing: tuple[str, ...]
     figure: Callable[[Path], None] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read(run: RunDefinition) -> tuple[Stored, str | None]:
@@ -69,34 +86,54 @@ def read(run: RunDefinition) -> tuple[Stored, str | None]:
     stored = Stored(run, read_rows(path), trained_on)
     if not stored.own:
         return stored, f"{run.name} holds no rows of a model: {command(run)}"
-    row = stored.own[0]
-    if model is not None and row.model_hash != model.hash:
-        return stored, f"{run.name} was made with another {run.zoo} than the one that is here: {command(run)}"
-    if row.samples != run.samples and (row.samples != 1 or (model and model.card.dropout)):
-        return stored, f"{run.name} holds T = {row.samples} and the table wants {run.samples}: {command(run)}"
-    if row.precision != run.precision:
-        return stored, f"{run.name} is of {row.precision} and the table wants {run.precision}: {command(run)}"
-    return stored, None
+    fault = _mismatch(run, stored.own[0], model)
+    return stored, f"{run.name} {fault}: {command(run)}" if fault else None
+
+
+def _mismatch(run: RunDefinition, row: Row, model: Model | None) -> str | None:
+    """What a row has that its definition does not want."""
+    one_pass = row.samples == 1 and not (model and model.card.dropout)
+    kinds = ("calibrated", "uncalibrated")
+    stored, wanted = kinds if row.calibrated else kinds[::-1]
+    faults = {
+        f"was made with another {run.zoo} than the one that is here": model is not None
+        and row.model_hash != model.hash,
+        f"holds T = {row.samples} and the table wants {run.samples}": row.samples != run.samples and not one_pass,
+        f"is of {row.precision} and the table wants {run.precision}": row.precision != run.precision,
+        f"is of seed {row.seed} and the table wants {run.seed}": row.seed != run.seed,
+        f"is {stored} and the table wants it {wanted}": row.calibrated == run.uncalibrated,
+    }
+    return next((text for text, wrong in faults.items() if wrong), None)
 
 
 def make(name: str, table: TableDefinition) -> Made:
     """A table from stored rows; what is missing is said and the rest made."""
     found = [read(run) for run in table.run]
     stored = [part for part, _ in found if part.own]
-    sheets = _sheets(table, stored)
+    shown = SHOWS[table.shows]
+    sheets = shown.make(stored)
     figure: Callable[[Path], None] | None = None
     if table.shows == "robustness" and stored:
         figure = lambda path: curves.draw(stored, path)  # noqa: E731
     sources = tuple(_source(part) for part in stored)
-    return Made(name, table.title, tuple(sheets), sources, tuple(fault for _, fault in found if fault), figure)
+    faults = [fault or _lacking(part, shown.needs) for part, fault in found]
+    missing = tuple(fault for fault in faults if fault)
+    return Made(name, table.title, tuple(sheets), sources, missing, figure, table.notes)
 
 
-def _sheets(table: TableDefinition, stored: Sequence[Stored]) -> list[Sheet]:
-    if table.shows == "carry-over":
-        return carry_over(stored)
-    if table.shows == "precisions":
-        return precisions(stored)
-    return claims(stored, sandia()) if table.shows == "claims" else curves.robustness(stored)
+def _lacking(part: Stored, needs: Sequence[str]) -> str | None:
+    """What rows lack that were stored before it was measured, in a line; None where they have all."""
+    gone = [key for key in needs if not all(_has(row, key) for row in part.own)]
+    if not gone:
+        return None
+    more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+    return f"{part.run.name} lacks {gone[0]}{more}, which its rows are too old for: {command(part.run)}"
+
+
+def _has(row: Row, key: str) -> bool:
+    if key == "blocks":
+        return bool(row.blocks)
+    return f"{key}_{reference(row)}" in row.metrics or key in row.metrics
 
 
 def _source(part: Stored) -> str:
@@ -109,57 +146,20 @@ def _source(part: Stored) -> str:
 
 
 def write(made: Made, out: Path) -> list[Path]:
-    """Writes a table as Markdown and CSV, and its picture, into a folder."""
+    """Writes a table as Markdown, CSV and LaTeX, and its picture, into a folder."""
     check_output_folder(out)
-    written = [out / f"{made.name}.md", out / f"{made.name}.csv"]
     picture = f"{made.name}.png" if made.figure else None
-    notes = [*made.sources, *made.missing]
-    write_bytes(written[0], page(made.title, made.sheets, notes, picture))
-    write_bytes(written[1], comma_separated(made.sheets))
+    foot = [*made.sources, *made.missing]
+    texts = {
+        "md": page(made.title, made.sheets, foot, picture, made.notes),
+        "csv": comma_separated(made.sheets),
+        "tex": latex(made.title, made.sheets, foot, made.name, made.notes),
+    }
+    written = []
+    for ending, text in texts.items():
+        written.append(out / f"{made.name}.{ending}")
+        write_bytes(written[-1], text)
     if made.figure and picture:
         made.figure(out / picture)
         written.append(out / picture)
     return written
-
-
-def refresh(
-    tables: Sequence[TableDefinition],
-    root: Path | None,
-    started: Started,
-    making: MakingProgress | None = None,
-    progress: Progress | None = None,
-) -> list[str]:
-    """Computes the runs of the tables again, each once, and stores their rows.
-
-    Args:
-        tables: Whose runs.
-        root: Folder of the measured images; by default beside the checkout.
-        started: Called as a run starts.
-        making: Called as simulated volumes are made.
-        progress: Called as cases are predicted.
-
-    Returns:
-        A line per run that keeps its stored rows: its model or its images are not here.
-
-    Raises:
-        InputError: This installation is no checkout, `root` is not there, or a run's model or data is unusable.
-    """
-    if not (home().parent / "pyproject.toml").is_file():
-        raise InputError("--refresh writes into the folder evaluate of a checkout, and this installation is none")
-    if root is not None and not root.is_dir():
-        raise InputError(f"{root}: no such folder; --root is where the manifests' images lie")
-    images = measured_root(root)
-    runs = {run.name: run for table in tables for run in table.run}
-    todo, kept = [], []
-    for run in runs.values():
-        if model_of(run) is None:
-            kept.append(f"{run.name} keeps its stored rows: {run.zoo} is not here")
-        elif run.measured and images is None:
-            kept.append(f"{run.name} keeps its stored rows: name the folder of its images with --root")
-        else:
-            todo.append(run)
-    check_output_folder(home() / "tables")
-    for number, run in enumerate(todo):
-        started(number, len(todo), run.name)
-        evaluate_run(replace(request(run, images), out=check_output_folder(rows_file(run).parent)), making, progress)
-    return kept

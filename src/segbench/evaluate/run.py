@@ -11,6 +11,7 @@ from segbench.evaluate.cases import BATTERY16, ROBUSTNESS, Labelled, Source, ope
 from segbench.evaluate.eval import Progress, evaluate
 from segbench.evaluate.printed import sandia
 from segbench.evaluate.robustness import degraded
+from segbench.evaluate.source import card_hash
 from segbench.evaluate.table import Table, comma_separated, markdown, provenance, tables
 from segbench.io import check_output_folder, write_bytes
 from segbench.predict import Prediction, sample_masks
@@ -39,6 +40,7 @@ class Request:
     out: Path | None = None
     invert: bool = False
     unverified: bool = False
+    uncalibrated: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ def run(
     rows = tuple(evaluate(model, engine, data, request.samples, request.seed, progress, keep, invert=request.invert))
     trained_on = model.card.training.domains if request.data == BATTERY16 else ()
     printed = sandia() if request.data == BATTERY16 else None
+    # what is fitted to a model lies in its card and not in its hash, and is in the scores
+    rows = tuple(row.model_copy(update={"card": card_hash(model.card)}) if row.model_hash else row for row in rows)
     made = tuple(tables(rows, data.classes, printed, trained_on))
     if request.out is not None:
         page = markdown(made, f"{model.card.name} on {data.name}", provenance(rows, data.note))

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segbench.evaluate.estimates import estimate, of_counts, reference, said
 from segbench.evaluate.printed import Printed
+from segbench.metrics import overlap
 from segbench.metrics.correlation import pearson
 from segbench.metrics.overlap import mean
 from segbench.rows import Row
@@ -97,12 +99,19 @@ def tables(
     pairs = tuple(lines.items())
     marked = tuple(name for name in lines if name in trained_on)
     agreement = _agreement(classes, against, printed is not None)
-    made = [_table(f"{model}: accuracy", agreement, pairs, _notes(against, marked), marked)]
+    notes = [*_notes(against, marked), interval_note([row for row in rows if row.kind == "case"])]
+    made = [_table(f"{model}: accuracy", agreement, pairs, notes, marked)]
     if len(classes) == 2:
         columns = _viability(has_truth, printed is not None)
         notes = _wins(list(lines.values()), "human label" if has_truth else "label", printed)
         made.append(_table(f"{model}: viability and uncertainty", columns, pairs, notes, marked))
     return made
+
+
+def interval_note(rows: Sequence[Row]) -> str:
+    """The mean accuracy of a model with its interval, in a line."""
+    against = "truth" if reference(rows[0]) == "truth" else "label"
+    return said(f"mean accuracy ({against})", estimate(rows, of_counts(overlap.accuracy), overlap.accuracy))
 
 
 def _agreement(classes: Sequence[str], against: str, printed: bool) -> list[Column]:

@@ -70,6 +70,25 @@ def of_pooled(
     return _interval(score(counts.sum(axis=0)), drawn, len(counts), level, seed)
 
 
+def of_lines(
+    lines: Float64, score: Callable[[Float64], float], level: float = LEVEL, seed: int = 0, draws: int = DRAWS
+) -> Interval:
+    """Interval of a score of several numbers per case, such as a correlation: a case's numbers are drawn together.
+
+    Args:
+        lines: Shape (n, k), a line per case; lines with an undefined number are left out.
+        score: Of some lines, shape (any, k).
+        level: Share of the draws inside.
+        seed: Of the draws.
+        draws: How many.
+    """
+    there = lines[~np.isnan(lines).any(axis=1)]
+    if not len(there):
+        return Interval(float("nan"), float("nan"), float("nan"), 0, level, seed)
+    drawn = np.array([score(there[chosen]) for chosen in _drawn(len(there), seed, draws)], dtype=np.float64)
+    return _interval(score(there), drawn, len(there), level, seed)
+
+
 def _drawn(n: int, seed: int, draws: int) -> Int64:
     return np.random.default_rng(seed).integers(0, n, size=(draws, n))
 

@@ -1,0 +1,1 @@
+"""Tables with intervals, a module each: pure functions of stored rows."""
