@@ -28,7 +28,8 @@ def place(score: npt.NDArray[np.generic]) -> npt.NDArray[np.intp]:
     near = np.where(value > 0.5, np.float32(1) - value, value)
     bits = near.view(np.int32).astype(np.intp) >> DROPPED
     inner = np.clip(bits - LOWEST, 0, HALF - 1)
-    return np.where(value > 0.5, BINS - 1 - inner, inner)
+    mirrored: npt.NDArray[np.intp] = np.where(value > 0.5, BINS - 1 - inner, inner)
+    return mirrored
 
 
 def _empty() -> Int64:

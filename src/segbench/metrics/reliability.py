@@ -118,7 +118,8 @@ class Reliability:
     @property
     def confusion(self) -> Int64:
         """Voxels of true class i called class j, shape (2, 2)."""
-        return self.count.sum(axis=2).T
+        called: Int64 = self.count.sum(axis=2)
+        return called.T
 
     @property
     def mean_nll(self) -> float:
@@ -162,5 +163,7 @@ def _of(p: Float64, y: npt.NDArray[np.bool_], threshold: float) -> Reliability:
     nll = -np.log(np.where(y, clipped, 1 - clipped)).sum()
     called = p > threshold
     cell = np.minimum((p * BINS).astype(np.intp), BINS - 1) + BINS * y + 2 * BINS * called
-    count, total = (np.bincount(cell, w, minlength=4 * BINS).reshape(2, 2, BINS) for w in (None, p))
-    return Reliability(float(nll), float(np.square(p - y).sum()), count.astype(np.int64), total)
+    count = np.bincount(cell, minlength=4 * BINS).astype(np.int64)
+    total = np.bincount(cell, p, minlength=4 * BINS).astype(np.float64)
+    brier = float(np.square(p - y).sum())
+    return Reliability(float(nll), brier, count.reshape(2, 2, BINS), total.reshape(2, 2, BINS))

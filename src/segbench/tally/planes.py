@@ -114,9 +114,9 @@ def _planes(
             p, truth, row = probability[z, y], reference[above + z, y], y // EDGE
             if not lines.within(p):
                 return WRONG
+            lines.judge(p, truth, threshold, wrong)
             if parts & BAND:
                 boundary.band(reference, above + z, y, box, band)
-            lines.judge(p, truth, threshold, wrong)
             if parts & LIKELIHOOD:
                 lines.likelihood(p, truth, band, scores[0], scores[1])
             if parts & CALIBRATION:
@@ -126,25 +126,43 @@ def _planes(
             if parts & PATCHES:
                 lines.patch_marks(wrong, missed[row])
             for m in range(M):
-                line = measures[m][z, y]
-                if not lines.within(line):
+                if not lines.within(measures[m][z, y]):
                     return WRONG + 1 + m
-                if parts & (ERRORS << m):
-                    lines.rank(line, wrong, band, near, cell, errors[m])
-                if parts & MEANS:
-                    lines.add_up(line, band, scores[2 + m])
-                if parts & PATCHES:
-                    lines.patch(line, sums[m, row])
-        if parts & PATCHES:
-            for m in range(M):
+                _measure(
+                    measures[m][z, y], wrong, band, near, cell,
+                    parts & (ERRORS << m), parts & MEANS, parts & PATCHES, errors[m], scores[2 + m], sums[m, row],
+                )  # fmt: skip
+        for m in range(M):
+            if parts & PATCHES:
                 _judge_patches(sums[m], missed, height, width, patches[m])
     return 0
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _judge_patches(
-    sums: Float64, missed: npt.NDArray[np.int32], height: int, width: int, patches: Int64
+def _measure(
+    line: Float32,
+    wrong: UInt8,
+    band: UInt8,
+    near: Float32,
+    cell: npt.NDArray[np.uint32],
+    ranked: int,
+    added: int,
+    patched: int,
+    errors: Int64,
+    score: Float64,
+    patch: Float64,
 ) -> None:
+    """What of a measure of uncertainty is asked for."""
+    if ranked:
+        lines.rank(line, wrong, band, near, cell, errors)
+    if added:
+        lines.add_up(line, band, score)
+    if patched:
+        lines.patch(line, patch)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _judge_patches(sums: Float64, missed: npt.NDArray[np.int32], height: int, width: int, patches: Int64) -> None:
     """Counts the patches of a plane as [accurate, uncertain]."""
     mean = sums.sum() / (height * width)
     down, across = sums.shape
