@@ -66,9 +66,9 @@ def test_a_measurement_is_written_and_read_back(tmp_path):
 
 def test_rates_and_shares_are_functions_of_the_row(tmp_path):
     row = MetricsRow(
-        shape=(10, 10, 10), voxels=1000, threads=2, seed=0, seconds=1e-5, sample=100, all_s=(2e-6, 4e-6, 9e-6),
-        none_s=(1e-6,), parts=(Part(name="patches", without_s=(3e-6,), alone_s=(1.5e-6,)),), early_mib=100,
-        peak_mib=101, device="a processor", cores=4, versions={}, git=None, segbench="0", made="now",
+        shape=(10, 10, 10), voxels=1000, threads=2, seed=0, seconds=1e-5, core_s=2e-5, sample=100,
+        all_s=(2e-6, 4e-6, 9e-6), none_s=(1e-6,), parts=(Part(name="patches", without_s=(3e-6,), alone_s=(1.5e-6,)),),
+        early_mib=100, peak_mib=101, device="a processor", cores=4, versions={}, git=None, segbench="0", made="now",
     )  # fmt: skip
     stream, parts = sheets(row)
     assert stream.lines[0] == pytest.approx((1000, 2, 1e-5, 100, 50, 20, 100, 101))

@@ -1,6 +1,5 @@
 """A synthetic labelled scan of any depth that takes no memory: some planes, again and again."""
 
-from collections.abc import Callable
 from dataclasses import fields
 
 import numpy as np
@@ -9,10 +8,11 @@ import numpy.typing as npt
 from segbench.data.fields import smooth_noise
 from segbench.metrics.uncertainty import binary
 from segbench.tally import Maps
-from segbench.volume import Float32, UInt8
+from segbench.volume import UInt8
 
 SAMPLES = 16
 GRAIN = 12.0  # voxels over which phases, and what the samples disagree on, change
+STRIPS = 8
 STEEP, DOUBT = 9.0, 1.5  # of the logits: how fast they rise from a boundary, and how far the samples differ
 
 
@@ -38,7 +38,7 @@ def repeated(maps: Maps, reference: UInt8, depth: int) -> tuple[Maps, Repeated]:
     return Maps(*deep), Repeated(reference, depth)
 
 
-def labelled(shape: tuple[int, int, int], seed: int, step: Callable[[], None] = lambda: None) -> tuple[Maps, UInt8]:
+def labelled(shape: tuple[int, int, int], seed: int) -> tuple[Maps, UInt8]:
     """What 16 samples say of a scan of blobs, and its phases.
 
     Most voxels are sure, those near a boundary are not, and the boundary is a little off: about as a model is.
@@ -46,16 +46,17 @@ def labelled(shape: tuple[int, int, int], seed: int, step: Callable[[], None] = 
     Args:
         shape: (Z, Y, X).
         seed: Of the fields.
-        step: Called as samples are drawn.
     """
     rng = np.random.default_rng(seed)
-    phase = smooth_noise(rng, shape, GRAIN)
-    samples = np.empty((SAMPLES, *shape), np.float32)
-    off = phase + np.float32(0.1) * smooth_noise(rng, shape, GRAIN / 3)
+    strip = (shape[0], -(-shape[1] // STRIPS), shape[2])  # all samples of a strip at once, and no more, are in memory
+    phase = smooth_noise(rng, strip, GRAIN)
+    samples = np.empty((SAMPLES, *strip), np.float32)
+    off = phase + np.float32(0.1) * smooth_noise(rng, strip, GRAIN / 3)
     for sample in samples:
-        step()
-        logit = np.float32(STEEP) * off + np.float32(DOUBT) * smooth_noise(rng, shape, GRAIN / 2)
+        logit = np.float32(STEEP) * off + np.float32(DOUBT) * smooth_noise(rng, strip, GRAIN / 2)
         np.divide(1, 1 + np.exp(-logit), out=sample)
     said = binary(samples)
-    mean: Float32 = np.minimum(said.mean, 1)
-    return Maps(mean, said.entropy, said.mutual, said.spread, said.deviation), (phase > 0).astype(np.uint8)
+    more = ((0, 0), (0, shape[1] - strip[1]), (0, 0))  # mirrored, so that no seam shows
+    maps = (np.minimum(said.mean, 1), said.entropy, said.mutual, said.spread, said.deviation)
+    phases: UInt8 = np.pad((phase > 0).astype(np.uint8), more, mode="symmetric")
+    return Maps(*(np.pad(m, more, mode="symmetric") for m in maps)), phases

@@ -12,7 +12,7 @@ from pydantic import Field
 from segbench.bench.memory import own_peak_mib
 from segbench.bench.row import Finite, Seconds, Triple, provenance
 from segbench.bench.synthetic import labelled, repeated
-from segbench.bench.timing import Clock, Progress, Steps, interleaved, whole
+from segbench.bench.timing import Progress, Steps, interleaved, whole
 from segbench.errors import InputError
 from segbench.evaluate import tallied
 from segbench.hardware import cores, processor
@@ -43,8 +43,8 @@ class Part(Strict):
 
     Attributes:
         name: Of `tally.PARTS`.
-        without_s: Seconds of everything else.
-        alone_s: Seconds of this part and of what no part does without.
+        without_s: Processor seconds of everything else.
+        alone_s: Processor seconds of this part and of what no part does without.
     """
 
     name: str
@@ -60,10 +60,11 @@ class MetricsRow(Strict):
         voxels: Of the stream.
         threads: That take a slab each.
         seed: Of the synthetic planes.
-        seconds: Of the whole stream: reading planes that are in memory, all sums, all metrics of them.
+        seconds: Wall time of the whole stream: reading planes that are in memory, all sums, all metrics of them.
+        core_s: Processor time of the same, over all threads: what others do on the machine is not in it.
         sample: Voxels that the parts are measured with.
-        all_s: Seconds of everything, on those.
-        none_s: Seconds of what no part does without: slabs, checks of every value, which voxels are wrong.
+        all_s: Processor seconds of everything, on those.
+        none_s: Processor seconds of what no part does without: slabs, checks of every value, which voxels are wrong.
         parts: Each part left out, and alone.
         early_mib: Largest resident memory of the process after the first tenth of the stream.
         peak_mib: After all of it, Python and libraries and the synthetic planes included.
@@ -80,6 +81,7 @@ class MetricsRow(Strict):
     threads: int = Field(ge=1)
     seed: int
     seconds: Seconds
+    core_s: Seconds
     sample: int = Field(ge=1)
     all_s: tuple[Seconds, ...] = Field(min_length=1)
     none_s: tuple[Seconds, ...] = Field(min_length=1)
@@ -133,19 +135,26 @@ def measure(request: Request, progress: Progress | None = None) -> MetricsRow:
     steps("making planes")
     depth = -(-int(request.voxels) // EDGE**2)
     planes, phases = labelled((max(1, min(slabs.SLAB // EDGE**2, depth)), EDGE, EDGE), request.seed)
-    runs = {bits: whole(partial(tally, planes, phases, parts=bits)) for bits in _choices()}
+    runs = {bits: whole(partial(tally, planes, phases, parts=bits), time.process_time) for bits in _choices()}
     for run in runs.values():  # compiles, and fetches the pages
         steps("warm-up")
         run()
     maps, reference = repeated(planes, phases, depth)
-    seconds, early = _stream(maps, reference, request.threads, steps)
+    seconds, core_s, early = _stream(maps, reference, len(phases), request.threads, steps)
     peak = own_peak_mib()
     times = interleaved(runs, request.repeats, lambda _: steps("each part"))
     parts = tuple(
         Part(name=name, without_s=times[ALL - bits], alone_s=times[bits]) for name, bits in PARTS.items()
     )  # fmt: skip
     found = provenance() | {"shape": reference.shape, "voxels": depth * EDGE**2, "threads": request.threads}
-    found |= {"seed": request.seed, "seconds": seconds, "sample": phases.size, "all_s": times[ALL], "none_s": times[0]}
+    found |= {
+        "seed": request.seed,
+        "seconds": seconds,
+        "core_s": core_s,
+        "sample": phases.size,
+        "all_s": times[ALL],
+        "none_s": times[0],
+    }
     found |= {"parts": parts, "early_mib": early, "peak_mib": peak, "device": processor(), "cores": cores()}
     return MetricsRow.model_validate(found)
 
@@ -171,12 +180,13 @@ def _choices() -> tuple[int, ...]:
 
 
 def _stream(
-    maps: Maps, reference: LazyArray, threads: int, step: Callable[[str], None], clock: Clock = time.perf_counter
-) -> tuple[float, float]:
-    """Seconds of the whole stream with all its metrics, and peak memory after its first tenth."""
+    maps: Maps, reference: LazyArray, period: int, threads: int, step: Callable[[str], None]
+) -> tuple[float, float, float]:
+    """Wall and processor seconds of the whole stream with all its metrics, and peak memory after its first tenth."""
     depth = reference.shape[0]
-    cuts = [depth * n // PIECES for n in range(PIECES + 1)]
-    early, total, begun = 0.0, Tally(), clock()
+    # whole periods, so that a slab is planes as they lie in memory, and no copy of them is timed
+    cuts = [*(depth * n // PIECES // period * period for n in range(PIECES)), depth]
+    early, total, begun, core = 0.0, Tally(), time.perf_counter(), time.process_time()
     for start, stop in zip(cuts, cuts[1:], strict=False):
         step("streaming")
         if stop > start:
@@ -184,4 +194,4 @@ def _stream(
             early = early or own_peak_mib()
     tallied.scores(total, "truth")
     tallied.curves(total, "truth")
-    return clock() - begun, early
+    return time.perf_counter() - begun, time.process_time() - core, early

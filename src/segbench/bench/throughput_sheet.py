@@ -40,12 +40,12 @@ def _whole(row: MetricsRow) -> Sheet:
     )  # fmt: skip
     rate = row.voxels / row.seconds
     line: tuple[Cell, ...] = (
-        row.voxels, row.threads, row.seconds, rate / MEGA, rate / row.threads / MEGA,
-        NANO * row.seconds * row.threads / row.voxels, row.early_mib, row.peak_mib,
+        row.voxels, row.threads, row.seconds, rate / MEGA, row.voxels / row.core_s / MEGA,
+        NANO * row.core_s / row.voxels, row.early_mib, row.peak_mib,
     )  # fmt: skip
     z, y, x = row.shape
     notes = (
-        "seconds: all sums over the stream and all metrics of them, once; a core does one thread",
+        "seconds: wall time of all sums over the stream and all metrics of them, once; a core and ns: processor time",
         "early MiB: peak resident memory after the first tenth; peak MiB: after all of it, with Python, libraries and "
         "the synthetic planes",
     )
@@ -66,7 +66,8 @@ def _parts(row: MetricsRow) -> Sheet:
     lines.append(("what all parts need", None, 100 * none / every, scale * none))
     lines.append(("all", None, 100.0, scale * every))
     notes = (
-        f"medians of {len(row.all_s)} rounds over {row.sample} voxels in one thread; in a round every choice runs once",
+        f"processor time of one thread, medians of {len(row.all_s)} rounds over {row.sample} voxels; in a round every "
+        "choice runs once",
         "saved: how much faster everything else is where the part is left out; share: that of all. A processor does "
         "parts side by side, so shares need not add up to 100",
         "alone: the part without the others; what all parts need (slabs, checks of each value, which voxels are wrong) "
