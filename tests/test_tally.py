@@ -15,7 +15,7 @@ from segbench.metrics.patches import ACCURATE, EDGE
 from segbench.metrics.ranking import Histogram, place
 from segbench.metrics.reliability import Reliability
 from segbench.metrics.sparsification import aurc, ause
-from segbench.metrics.uncertainty import MEASURES
+from segbench.metrics.uncertainty import HIGHEST, MEASURES, relative
 from segbench.tally import ALL, PARTS, Maps, Tally, tally
 
 SHAPES = [(7, 20, 23), (1, 18, 31), (4, 1, 9), (5, 7, 1), (1, 1, 1), (3, 2, 67)]
@@ -40,7 +40,7 @@ def made(seed, shape=SHAPES[0]):
     reference = np.kron(coarse, np.ones((5, 5, 5)))[: shape[0], : shape[1], : shape[2]].astype(np.uint8)
     sure = sides(rng, shape)
     p = np.where((rng.random(shape) < 0.8) == (reference == 1), sure, 1 - sure)
-    return Maps(p, *(values(rng, shape) for _ in MEASURES)), reference
+    return Maps(p, *(values(rng, shape) * np.float32(HIGHEST[name]) for name in MEASURES)), reference
 
 
 def near(reference):
@@ -150,7 +150,7 @@ def test_the_compiled_sums_are_the_definitions(shape, seed):
             ranked = Histogram().add(maps.probability[voxels], reference[voxels])
             np.testing.assert_array_equal(region.ranking.positive, ranked.positive)
             for errors, name in zip(region.errors, MEASURES, strict=True):
-                meant = Histogram().add(by_name(maps)[name][voxels], wrong[voxels])
+                meant = Histogram().add(relative(by_name(maps)[name][voxels], name), wrong[voxels])
                 np.testing.assert_array_equal(errors.positive, meant.positive)
                 np.testing.assert_array_equal(errors.negative, meant.negative)
         np.testing.assert_array_equal(region.reliability.count, expected.count)
@@ -167,12 +167,11 @@ def test_the_band_is_what_has_the_other_phase_within_two_voxels(shape, seed, sha
     if seed % 2:
         reference = 1 - reference
     flat = np.full(shape, 0.25, np.float32)
-    # the rank of a voxel in `flat` tells where it is: one map that is 1 in the expected band and 0 elsewhere
     expected = near(reference)
-    found = tally(Maps(flat, expected.astype(np.float32), flat, flat, flat), reference)
+    found = tally(Maps(flat, flat, flat, expected.astype(np.float32), flat), reference)
     assert found.band.reliability.voxels == expected.sum()
-    assert found.band.sums[0] == expected.sum()
-    assert found.interior.sums[0] == 0
+    assert found.band.sums[2] == expected.sum()
+    assert found.interior.sums[2] == 0
 
 
 def test_a_volume_of_one_slice_has_no_neighbours_along_z():
@@ -216,7 +215,8 @@ def test_eight_of_nine_voxels_make_a_patch_accurate(wrong, accurate):
     reference = np.zeros((1, 3, 3), np.uint8)
     p = np.full(reference.shape, 0.1, np.float32)
     p.flat[:wrong] = 0.9
-    found = tally(Maps(p, p, p, p, p), reference)
+    flat = np.full_like(p, 0.1)
+    found = tally(Maps(p, flat, flat, flat, flat), reference)
     assert found.patches[0].count[int(accurate)].sum() == 1
 
 
@@ -307,6 +307,15 @@ def test_what_is_no_phase_is_refused(bad):
         tally(made(0)[0], bad)
 
 
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_measure_may_be_as_high_as_it_can_be_and_no_higher(name):
+    maps, reference = made(0)
+    top = np.full(reference.shape, HIGHEST[name], np.float32)
+    assert tally(replace(maps, **{name: top}), reference).whole.errors[MEASURES.index(name)].positive[-1] > 0
+    with pytest.raises(InputError, match=name):
+        tally(replace(maps, **{name: top * np.float32(1.001)}), reference)
+
+
 def test_shapes_must_match_and_be_volumes():
     maps, reference = made(0)
     with pytest.raises(InputError, match="spread"):
@@ -360,6 +369,7 @@ def test_calibration_error_where_counting_in_float32_goes_wrong():
     wrong, counted = counted_in_float32(p.ravel(), reference.ravel())
     assert counted == 2**24
     assert wrong == pytest.approx(0.4040, abs=1e-4)
-    found = tally(Maps(p, p, p, p, p), reference).whole.reliability
+    low = np.broadcast_to(np.float32(0.1), p.shape)
+    found = tally(Maps(p, low, low, low, low), reference).whole.reliability
     assert found.voxels == voxels
     assert found.ece == pytest.approx(0.45, abs=1e-7)  # .95 as float32 is 2e-8 off

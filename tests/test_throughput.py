@@ -72,11 +72,12 @@ def test_rates_and_shares_are_functions_of_the_row(tmp_path):
     )  # fmt: skip
     stream, parts = sheets(row)
     assert stream.lines[0] == pytest.approx((1000, 2, 1e-5, 100, 50, 20, 100, 101))
-    assert parts.lines[0][1:] == pytest.approx((10, 25, 5))
-    assert parts.lines[1] == ("what all parts need", None, pytest.approx(25), pytest.approx(10))
+    assert parts.lines[0][1:] == pytest.approx((5, 100 / 3, 10))
+    assert parts.lines[1] == ("what all parts need", pytest.approx(10), pytest.approx(200 / 3), None)
+    assert parts.lines[2][:2] == ("all at once", pytest.approx(40))
     write(tmp_path, row)
     lines = list(csv.reader((tmp_path / "metrics.csv").read_text().splitlines()))
-    assert (lines[6][0], float(lines[6][1])) == ("patches", pytest.approx(10))
+    assert (lines[6][0], float(lines[6][1])) == ("patches", pytest.approx(5))
 
 
 @pytest.mark.parametrize(

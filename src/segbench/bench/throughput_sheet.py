@@ -54,23 +54,24 @@ def _whole(row: MetricsRow) -> Sheet:
 
 def _parts(row: MetricsRow) -> Sheet:
     columns = (
-        Heading("part", words=True), Heading("saved (ns a voxel)", 2), Heading("share (%)", 1),
-        Heading("alone (ns a voxel)", 2),
+        Heading("part", words=True), Heading("alone (ns a voxel)", 2), Heading("share (%)", 1),
+        Heading("saved without it (ns a voxel)", 2),
     )  # fmt: skip
     every, none = median(row.all_s), median(row.none_s)
     scale = NANO / row.sample
+    alone = [median(part.alone_s) - none for part in row.parts]
+    percent = 100 / (none + sum(alone))
     lines: list[tuple[Cell, ...]] = []
-    for part in row.parts:
-        saved = every - median(part.without_s)
-        lines.append((part.name, scale * saved, 100 * saved / every, scale * (median(part.alone_s) - none)))
-    lines.append(("what all parts need", None, 100 * none / every, scale * none))
-    lines.append(("all", None, 100.0, scale * every))
+    for part, seconds in zip(row.parts, alone, strict=True):
+        lines.append((part.name, scale * seconds, percent * seconds, scale * (every - median(part.without_s))))
+    lines.append(("what all parts need", scale * none, percent * none, None))
+    lines.append(("all at once", scale * every, None, None))
     notes = (
         f"processor time of one thread, medians of {len(row.all_s)} rounds over {row.sample} voxels; in a round every "
         "choice runs once",
-        "saved: how much faster everything else is where the part is left out; share: that of all. A processor does "
-        "parts side by side, so shares need not add up to 100",
         "alone: the part without the others; what all parts need (slabs, checks of each value, which voxels are wrong) "
-        "is taken off",
+        "is taken off and stands by itself; share: of the sum of these",
+        "saved: how much faster all the others are without it. A processor does parts side by side, so this is less, "
+        "and all at once less than the sum; what little there is drowns in noise on a busy machine",
     )
     return Sheet("What each part costs", columns, tuple(lines), notes)

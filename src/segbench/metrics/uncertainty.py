@@ -6,6 +6,7 @@ percentile 70 minus percentile 30 of the samples (Martinez et al., Sandia), line
 deviation is their population standard deviation.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,10 @@ Float32 = npt.NDArray[np.float32]
 
 MEASURES = ("entropy", "mutual_information", "spread", "deviation")
 """Measures of uncertainty, as rows name them."""
+HIGHEST = {"entropy": math.log(2), "mutual_information": math.log(2), "spread": 1.0, "deviation": 0.5}
+"""What each can be at most, of two classes."""
+ROUNDING = 1e-6
+"""Share by which float32 may carry it further."""
 
 CHUNK = 1 << 14
 """Voxels worked on at once, so that the samples of a chunk stay in a core's cache."""
@@ -90,6 +95,12 @@ def categorical(samples: Float32) -> Uncertainty:
     np.clip(mutual, 0, entropy, out=mutual)
     rest = samples.shape[2:]
     return Uncertainty(mean.reshape(k, *rest), *(a.reshape(rest) for a in (entropy, mutual, spread, deviation)))
+
+
+def relative(measure: Float32, name: str) -> Float32:
+    """A measure as a share of the most that it can be: histograms are fine at both ends of [0, 1]."""
+    share: Float32 = measure * np.float32(1 / HIGHEST[name])
+    return np.minimum(share, np.float32(1))
 
 
 def _chunks(voxels: int) -> Iterator[slice]:

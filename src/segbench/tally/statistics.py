@@ -29,7 +29,8 @@ class Region:
     Attributes:
         reliability: Calibration, NLL and Brier score, and the confusion matrix.
         ranking: The probability of class 1 in and out of that class.
-        errors: Each of `MEASURES` where the label is wrong (`positive`) and right (`negative`).
+        errors: Each of `MEASURES`, as a share of the most that it can be, where the label is wrong (`positive`) and
+            right (`negative`).
         sums: Sum of each measure, shape (len(MEASURES),).
     """
 

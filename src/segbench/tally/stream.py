@@ -9,20 +9,20 @@ import numpy as np
 
 from segbench.errors import InputError
 from segbench.metrics import slabs
-from segbench.metrics.uncertainty import MEASURES
-from segbench.tally import planes
+from segbench.metrics.uncertainty import HIGHEST, MEASURES
+from segbench.tally import kernel, planes
 from segbench.tally.statistics import Tally
 from segbench.volume import Float32, LazyArray, UInt8
 
 REACH = 2  # planes on either side that decide whether a voxel is in the band
 PARTS = {
-    "boundary band": planes.BAND,
-    "NLL and Brier": planes.LIKELIHOOD,
-    "calibration": planes.CALIBRATION,
-    "ROC of the probability": planes.RANKING,
-    **{f"errors by {name}": planes.ERRORS << m for m, name in enumerate(MEASURES)},
-    "means of the measures": planes.MEANS,
-    "patches": planes.PATCHES,
+    "boundary band": kernel.BAND,
+    "NLL and Brier": kernel.LIKELIHOOD,
+    "calibration": kernel.CALIBRATION,
+    "ROC of the probability": kernel.RANKING,
+    **{f"errors by {name}": kernel.ERRORS << m for m, name in enumerate(MEASURES)},
+    "means of the measures": kernel.MEANS,
+    "patches": kernel.PATCHES,
 }
 """What a tally is made of, each of which can be left out to see what it costs."""
 ALL = sum(PARTS.values())
@@ -34,8 +34,8 @@ class Maps:
 
     Attributes:
         probability: Of class 1, in [0, 1].
-        entropy: In nats.
-        mutual_information: In nats.
+        entropy: In nats, at most ln 2.
+        mutual_information: In nats, at most ln 2.
         spread: In [0, 1].
         deviation: In [0, 0.5].
     """
@@ -68,7 +68,7 @@ def tally(
         parts: What is summed, bits of `PARTS`.
 
     Raises:
-        InputError: Shapes differ or are not (Z, Y, X), a value is outside [0, 1] or NaN, or a label is neither 0 nor 1.
+        InputError: Shapes differ or are not (Z, Y, X), a value is NaN or out of range, or a label is neither 0 nor 1.
     """
     shape = tuple(reference.shape)
     named = {f.name: getattr(maps, f.name) for f in fields(maps)}
@@ -104,7 +104,9 @@ def _of_slab(maps: Maps, reference: LazyArray, threshold: float, parts: int, sla
     sums = planes.empty()
     wrong = planes.add(sums, probability, tuple(measures), phases, above, threshold, parts)
     if wrong is not None:
-        raise InputError(f"{wrong} is in [0, 1]; found one outside, or NaN, in planes {slab.start} to {slab.stop - 1}")
+        top = HIGHEST.get(wrong, 1.0)
+        where = f"in planes {slab.start} to {slab.stop - 1}"
+        raise InputError(f"{wrong} is in [0, {top:.4g}]; found one outside, or NaN, {where}")
     return sums.tally
 
 
