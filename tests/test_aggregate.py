@@ -25,7 +25,7 @@ def logits(samples, shape=(2, 3, WIDTH + 45), seed=0):
 def test_mean_entropy_and_spread_are_the_closed_forms(samples):
     given = logits(samples)
     keep = np.empty((min(2, samples), *given.shape[2:]), np.uint8)
-    mean, expected, spread, active = aggregate(given, 1, SCALE, SHIFT, 0.4, keep)
+    mean, expected, spread, deviation, active = aggregate(given, 1, SCALE, SHIFT, 0.4, keep)
     x = (given[:, 1] * np.float32(SCALE) + np.float32(SHIFT)).astype(np.float64)
     p = expit(x)
     entropy = log1p(np.exp(-np.abs(x))) + np.abs(x) * expit(-np.abs(x))
@@ -33,6 +33,7 @@ def test_mean_entropy_and_spread_are_the_closed_forms(samples):
     np.testing.assert_allclose(mean, p.mean(axis=0), rtol=0, atol=3e-7)
     np.testing.assert_allclose(expected, entropy.mean(axis=0), rtol=0, atol=3e-7)
     np.testing.assert_allclose(spread, high - low, rtol=0, atol=4e-7)
+    np.testing.assert_allclose(deviation, p.std(axis=0), rtol=0, atol=3e-7)
     np.testing.assert_array_equal(active, (p.astype(np.float32) > 0.4).sum(axis=(1, 2)))
     np.testing.assert_array_equal(keep, p[: len(keep)].astype(np.float32) > 0.4)
 
@@ -40,7 +41,7 @@ def test_mean_entropy_and_spread_are_the_closed_forms(samples):
 def test_small_probabilities_keep_their_digits():
     """1 - p and log(1 + e) would lose them all."""
     given = np.linspace(-60, -3, 200, dtype=np.float32).reshape(1, 1, 1, -1)
-    mean, expected, _, _ = aggregate(given, 0, 1, 0, 0.5, np.empty((0, 1, 200), np.uint8))
+    mean, expected, _, _, _ = aggregate(given, 0, 1, 0, 0.5, np.empty((0, 1, 200), np.uint8))
     x = given[0, 0].astype(np.float64)
     np.testing.assert_allclose(mean, expit(x), rtol=1e-6)
     np.testing.assert_allclose(expected, log1p(np.exp(x)) - x * expit(x), rtol=1e-6)
@@ -48,11 +49,25 @@ def test_small_probabilities_keep_their_digits():
 
 def test_infinite_logits_are_certain_and_nan_stays_nan():
     given = np.array([np.inf, -np.inf, np.nan, 0], np.float32).reshape(1, 1, 1, 4)
-    mean, expected, spread, active = aggregate(given, 0, 1, 0, 0.5, np.empty((0, 1, 4), np.uint8))
+    mean, expected, spread, deviation, active = aggregate(given, 0, 1, 0, 0.5, np.empty((0, 1, 4), np.uint8))
     np.testing.assert_allclose(mean[0], [1, 0, np.nan, 0.5], atol=1e-37)
     np.testing.assert_allclose(expected[0, [0, 1, 3]], [0, 0, np.log(2)], atol=1e-7)
     assert active.tolist() == [1]
     assert spread[0, 0] == 0
+    np.testing.assert_array_equal(deviation[0], [0, 0, np.nan, 0])
+
+
+def test_small_deviations_keep_their_digits():
+    """The mean of squares minus the square of the mean would lose them all."""
+    given = (9 + 1e-2 * np.random.default_rng(0).standard_normal((16, 1, 1, 300))).astype(np.float32)
+    deviation = aggregate(given, 0, -1, 0, 0.5, np.empty((0, 1, 300), np.uint8))[3]
+    np.testing.assert_allclose(deviation, expit(-given[:, 0].astype(np.float64)).std(axis=0), rtol=1e-3)
+
+
+@pytest.mark.parametrize("samples", [3, 5, 7, 11, 13, 33])
+def test_a_mean_of_ones_is_one(samples):
+    mean, *_ = aggregate(np.full((samples, 1, 1, 9), 200, np.float32), 0, 1, 0, 0.5, np.empty((0, 1, 9), np.uint8))
+    assert (mean <= 1).all()
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -68,6 +83,7 @@ def test_what_is_said_is_what_the_metrics_define(tiny, threads):
     np.testing.assert_allclose(found.entropy, meant.entropy, atol=1e-6)
     np.testing.assert_allclose(found.mutual, meant.mutual, atol=2e-6)
     np.testing.assert_allclose(found.spread, meant.spread, atol=1e-6)
+    np.testing.assert_allclose(found.deviation, meant.deviation, atol=1e-6)
     np.testing.assert_array_equal(found.labels, meant.mean > card.threshold)
     np.testing.assert_array_equal(found.active, (p > card.threshold).sum(axis=(1, 2, 3)))
     np.testing.assert_array_equal(found.samples, p[:2] > card.threshold)

@@ -17,14 +17,19 @@ from segbench.data import battery16
 from segbench.data.domains import DOMAINS
 from segbench.engines import start
 from segbench.errors import InputError, UnknownNameError
+from segbench.evaluate import tallied
+from segbench.evaluate.blocks import PIECES, THINNEST, blocks
 from segbench.evaluate.cases import choose, open_data
 from segbench.evaluate.printed import sandia
 from segbench.evaluate.run import Request, run
 from segbench.evaluate.scores import agreement
 from segbench.evaluate.table import comma_separated, markdown, tables, viability_gap
+from segbench.metrics.counts import confusion
 from segbench.metrics.overlap import accuracy
+from segbench.metrics.uncertainty import MEASURES
 from segbench.predict import predict
 from segbench.rows import comparable, read_rows
+from segbench.tally import Tally
 from segbench.volume import Volume
 
 SIZE = 40
@@ -84,6 +89,89 @@ def test_scores_follow_from_the_confusion_matrix_and_the_data(result):
     assert otsu.metrics["viability"] > 0
     expected = z[case.truth == 1].mean() - z[case.truth == 0].mean()
     assert row.metrics["viability_of_truth"] == pytest.approx(expected, rel=1e-5)
+
+
+OF_MEASURE = (
+    "error_auroc_{}", "error_ap_{}", "ause_{}", "aurc_{}", "pavpu_{}", "p_accurate_certain_{}",
+    "p_uncertain_inaccurate_{}", "{}_band", "{}_interior",
+)  # fmt: skip
+OF_REGION = ("share_{}", "accuracy_{}", "ece_{}", "error_auroc_entropy_{}")
+DIAGRAMS = {"reliability": ("count", "confidence", "right"), "classwise": ("count", "probability", "present")}
+
+
+def test_a_row_has_every_score_and_curve_of_calibration_and_uncertainty(result):
+    row = result.rows[0]
+    for against in ("truth", "human"):
+        names = {name.format(measure) for measure in MEASURES for name in OF_MEASURE}
+        names |= {name.format(region) for region in ("band", "interior") for name in OF_REGION}
+        names |= {"ece_classwise", "auc", "nll", "brier", "ece"}
+        assert {f"{name}_{against}" for name in names} <= row.metrics.keys()
+        curves = {f"{kind}_{name}_{against}": 15 for kind, names in DIAGRAMS.items() for name in names}
+        curves |= {f"sparsification_{name}_{against}": 50 for name in (*MEASURES, "oracle")}
+        assert {name: len(row.curves[name]) for name in curves} == curves
+        assert sum(row.curves[f"reliability_count_{against}"]) == SIZE**3
+    assert len(row.curves) == 2 * 11
+    assert {"entropy", "mutual_information", "spread", "deviation"} <= row.metrics.keys()
+    assert row.metrics["share_band_truth"] + row.metrics["share_interior_truth"] == pytest.approx(1, rel=1e-12)
+    shares = (row.metrics[f"share_{r}_truth"] * row.metrics[f"accuracy_{r}_truth"] for r in ("band", "interior"))
+    assert sum(shares) == pytest.approx(row.metrics["accuracy_truth"], rel=1e-12)
+    assert row.curves["sparsification_entropy_truth"][0] == pytest.approx(1 - row.metrics["accuracy_truth"])
+    assert "ause_entropy_truth" not in result.rows[2].metrics, "a baseline has no samples"
+    assert result.rows[2].curves == {}
+    assert result.rows[2].metrics["ece_truth"] >= 0
+
+
+def test_the_curves_are_the_diagram_that_the_error_is_of(result):
+    curves, metrics = result.rows[0].curves, result.rows[0].metrics
+    for kind, error in (("reliability", "ece"), ("classwise", "ece_classwise")):
+        count, said, seen = (np.array(curves[f"{kind}_{name}_human"]) for name in DIAGRAMS[kind])
+        there = count > 0
+        assert np.isnan(said[~there]).all()
+        gap = (count * np.abs(said - seen))[there].sum() / count.sum()
+        assert gap == pytest.approx(metrics[f"{error}_human"], rel=1e-9)
+
+
+def test_blocks_add_up_to_the_volume_of_their_reference(result):
+    row = result.rows[0]
+    assert len(row.blocks) == 2**3, "40 voxels are two blocks of 16 and more"
+    np.testing.assert_array_equal(np.sum(row.blocks, axis=0), row.confusion_truth)
+    assert result.rows[1].blocks == ()
+
+
+@pytest.mark.parametrize("shape", [(96, 96, 96), (1, 100, 47), (15, 16, 33), (5, 48, 49), (200, 1, 31)])
+def test_blocks_are_thirds_unless_they_would_be_thin(shape):
+    rng = np.random.default_rng(0)
+    reference, labels = rng.integers(0, 2, (2, *shape), dtype=np.uint8)
+    found = blocks(reference, labels, 2)
+    np.testing.assert_array_equal(np.sum(found, axis=0), confusion(reference, labels, 2))
+    pieces = [max(1, min(PIECES, length // THINNEST)) for length in shape]
+    assert len(found) == np.prod(pieces)
+    smallest = np.prod([length // n for length, n in zip(shape, pieces, strict=True)])
+    assert min(np.sum(block) for block in found) == smallest
+    assert all(length // n >= min(THINNEST, length) for length, n in zip(shape, pieces, strict=True))
+
+
+def test_what_nothing_was_summed_for_is_nan_and_has_its_name():
+    found = tallied.scores(Tally(), "truth")
+    assert len(found) == 4 + 1 + 4 * 9 + 2 * 4
+    assert np.isnan(list(found.values())).all()
+    for name, curve in tallied.curves(Tally(), "truth").items():
+        assert "count" in name or np.isnan(curve).all()
+
+
+def test_softmax_alone_has_no_disagreement_to_rank_by(tiny):
+    result = run(Request(str(tiny.path), "Tesla", samples=0, engine="onnxruntime", size=SIZE))
+    metrics = result.rows[0].metrics
+    assert metrics["deviation"] == metrics["spread"] == metrics["mutual_information"] == 0
+    for name in ("mutual_information", "spread", "deviation"):
+        assert metrics[f"error_auroc_{name}_truth"] == 0.5
+        assert math.isnan(metrics[f"p_accurate_certain_{name}_truth"])
+    assert metrics["entropy_band_truth"] > 0
+
+
+def test_a_row_stays_small(request_, result):
+    size = (request_.out / "rows.json").stat().st_size
+    assert size < len(result.rows) / 3 * 40_000
 
 
 def test_the_run_folder_holds_what_the_tables_say(result, request_):

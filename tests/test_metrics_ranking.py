@@ -4,29 +4,61 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from segbench.errors import InputError
 from segbench.metrics import slabs
 from segbench.metrics.correlation import pearson
-from segbench.metrics.ranking import BINS, Histogram, auc
+from segbench.metrics.ranking import BINS, HALF, Histogram, auc, place
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, BINS), st.sampled_from([np.float32, np.float64]))
-def test_on_scores_that_bins_can_tell_it_is_scikit_learns_value(seed, levels, kind):
+def apart(rng: np.random.Generator, kind: type) -> np.ndarray:
+    """Scores of which no two lie in one bin, from very near 0 to very near 1."""
+    drawn = np.concatenate([rng.random(2000), 2.0 ** -rng.uniform(1, 30, 2000), 1 - 2.0 ** -rng.uniform(1, 22, 2000)])
+    drawn = drawn.astype(np.float32).astype(kind)
+    return drawn[np.unique(place(drawn), return_index=True)[1]]
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([np.float32, np.float64]))
+def test_on_scores_that_bins_can_tell_it_is_scikit_learns_value(seed, kind):
     rng = np.random.default_rng(seed)
-    score = (rng.integers(0, levels, (4, 5, 6)) / BINS).astype(kind)
+    score = rng.choice(apart(rng, kind), (4, 5, 6))
     truth = rng.random(score.shape) < 0.3
     truth.flat[:2] = True, False
-    assert auc(score, truth) == pytest.approx(roc_auc_score(truth.ravel(), score.ravel()), rel=1e-12)
+    found = Histogram().add(score, truth)
+    assert found.auc() == pytest.approx(roc_auc_score(truth.ravel(), score.ravel()), rel=1e-12)
+    expected = average_precision_score(truth.ravel(), score.ravel())
+    assert found.average_precision() == pytest.approx(expected, rel=1e-12)
+
+
+def test_bins_are_in_order_mirrored_and_fine_at_both_ends():
+    every = np.sort(np.concatenate([np.linspace(0, 1, 20001), 2.0 ** -np.linspace(1, 40, 5000)])).astype(np.float32)
+    places = place(every)
+    assert (np.diff(places) >= 0).all()
+    assert (places[0], places[-1]) == (0, BINS - 1)
+    assert place(np.array([0.5, np.nextafter(np.float32(0.5), np.float32(1))])).tolist() == [HALF - 1, HALF]
+    quarters = np.arange(1, 1 << 12) / (1 << 13)  # so that 1 - x is exact
+    np.testing.assert_array_equal(place(1 - quarters[quarters < 0.5]), BINS - 1 - place(quarters[quarters < 0.5]))
+    small = every[(every > 2.0**-25) & (every < 0.5)].astype(np.float64)
+    assert (place(small * (1 + 1 / 64)) > place(small))[small * (1 + 1 / 64) < 0.5].all(), "1.6 % apart, told apart"
+    assert place(np.array([-0.0, 0.0, 2.0**-26])).tolist() == [0, 0, 0]
 
 
 def test_scores_within_a_bin_are_equal_and_the_error_is_bounded_by_that():
     rng = np.random.default_rng(0)
     truth = rng.random(20000) < 0.4
     score = np.clip(0.3 * truth + rng.random(20000) * 0.7, 0, 1).astype(np.float32)
-    assert auc(score, truth) == pytest.approx(roc_auc_score(truth, score), abs=1e-4)
-    assert auc(np.array([0.1 / BINS, 0.9 / BINS]), np.array([False, True])) == 0.5
+    found = Histogram().add(score, truth)
+    assert found.auc() == pytest.approx(roc_auc_score(truth, score), abs=1e-4)
+    assert found.average_precision() == pytest.approx(average_precision_score(truth, score), abs=2e-3)
+    assert auc(np.array([0.25, 0.2501]), np.array([False, True])) == 0.5
+
+
+def test_the_crowd_near_zero_is_still_ranked():
+    """Bins of equal width would tie all of these."""
+    truth = np.arange(1000) % 2 == 0
+    score = np.where(truth, 3e-6, 1e-6) * np.random.default_rng(0).uniform(0.9, 1.1, 1000)
+    assert auc(score, truth) == 1
 
 
 @pytest.mark.parametrize(("score", "expected"), [([0, 0.2, 0.8, 1], 1.0), ([1, 0.8, 0.2, 0], 0.0), ([0.5] * 4, 0.5)])
@@ -61,6 +93,7 @@ def test_pairs_beyond_64_bits_are_counted_exactly():
 def test_one_class_alone_cannot_be_ranked(truth):
     assert np.isnan(auc(np.array([0.1, 0.9]), np.array(truth)))
     assert np.isnan(Histogram().auc())
+    assert np.isnan(Histogram().average_precision())
 
 
 @pytest.mark.parametrize("score", [[-0.1, 0.5], [0.5, 1.1], [np.nan, 0.5]])

@@ -28,7 +28,8 @@ def test_it_is_the_definition(samples):
     np.testing.assert_allclose(found.entropy, entropy, atol=2e-6)
     np.testing.assert_allclose(found.mutual, entropy - (entr(p) + entr(1 - p)).mean(0), atol=4e-6)
     np.testing.assert_allclose(found.spread, np.subtract(*np.percentile(p, [70, 30], axis=0)), atol=1e-6)
-    for field in (found.mean, found.entropy, found.mutual, found.spread):
+    np.testing.assert_allclose(found.deviation, p.std(0), atol=1e-6)
+    for field in (found.mean, found.entropy, found.mutual, found.spread, found.deviation):
         assert field.dtype == np.float32
         assert field.shape == samples.shape[1:]
         assert field.min() >= 0
@@ -45,13 +46,14 @@ def test_of_several_classes_it_is_the_definition(t, k, seed):
     np.testing.assert_allclose(found.mutual, entr(mean).sum(0) - entr(p).sum(1).mean(0), atol=5e-6)
     spread = np.subtract(*np.percentile(p, [70, 30], axis=0)).max(0)
     np.testing.assert_allclose(found.spread, spread, atol=1e-6)
+    np.testing.assert_allclose(found.deviation, p.std(0).max(0), atol=1e-6)
 
 
 def test_two_classes_are_the_same_as_yes_or_no():
     p = np.random.default_rng(0).random((16, 5, 6, 7), dtype=np.float32)
     one, two = binary(p), categorical(np.stack([1 - p, p], axis=1))
     np.testing.assert_allclose(two.mean[1], one.mean, atol=1e-6)
-    for name in ("entropy", "mutual", "spread"):
+    for name in ("entropy", "mutual", "spread", "deviation"):
         np.testing.assert_allclose(getattr(two, name), getattr(one, name), atol=1e-6)
 
 
@@ -59,6 +61,7 @@ def test_sure_disagreement_is_all_mutual_and_agreement_none():
     disagree = binary(np.array([[0.0], [1.0]], np.float32))
     assert disagree.entropy[0] == pytest.approx(np.log(2))
     assert disagree.mutual[0] == pytest.approx(np.log(2))
+    assert disagree.deviation[0] == 0.5
     agree = binary(np.full((16, 3), 0.3, np.float32))
     assert agree.mutual == pytest.approx(0, abs=1e-6)
     assert agree.spread.tolist() == [0, 0, 0]
@@ -92,8 +95,8 @@ def test_chunks_join_and_the_samples_are_left_alone():
 
 def test_nan_stays_where_it_is():
     found = binary(np.array([[np.nan, 0.5], [0.5, 0.5]], np.float32))
-    assert np.isnan([found.mean[0], found.entropy[0], found.mutual[0], found.spread[0]]).all()
-    assert np.isfinite([found.mean[1], found.entropy[1], found.mutual[1], found.spread[1]]).all()
+    assert np.isnan([found.mean[0], found.entropy[0], found.mutual[0], found.spread[0], found.deviation[0]]).all()
+    assert np.isfinite([found.mean[1], found.entropy[1], found.mutual[1], found.spread[1], found.deviation[1]]).all()
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def counted(domain, case, probability, truth):
     reference = np.array(truth, np.uint8).reshape(shape)
     p = np.array(probability, np.float32).reshape(shape)
     labels = (p > 0.5).astype(np.uint8)
-    prediction = Prediction(labels, p, p, p, p, 0, 16)
+    prediction = Prediction(labels, p, p, p, p, p, 0, 16)
     labelled = Labelled("set", domain, case, Volume(p), None, reference, "")
     counts = [[int(((reference == i) & (labels == j)).sum()) for j in (0, 1)] for i in (0, 1)]
     return row(domain, case, metrics=of_thresholds(labelled, prediction), confusion_human=counts)

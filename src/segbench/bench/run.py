@@ -11,12 +11,11 @@ from segbench.bench.row import Agreement, BenchRow, provenance, write_rows
 from segbench.bench.scene import Key, Request, Scene
 from segbench.bench.sheet import foot, sheets
 from segbench.bench.summary import compare
-from segbench.bench.timing import interleaved
+from segbench.bench.timing import Progress, Steps, interleaved
 from segbench.evaluate.sheet import Sheet, comma_separated, page
 from segbench.io import write_bytes
 
 ROWS, PAGE, TABLE, CHART = "bench.json", "bench.md", "bench.csv", "bench.png"
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def run(
     """
     scene = Scene(request)
     keys = scene.keys
-    steps = _Steps(progress, sum(2 - (kind == "peak") + request.repeats for kind, _ in keys))
+    steps = Steps(progress, sum(2 - (kind == "peak") + request.repeats for kind, _ in keys))
     peaks: dict[Key, float] = {}
     for key in keys:
         if key[0] != "peak":
@@ -102,15 +101,3 @@ def write(out: Path, result: Result) -> None:
     write_bytes(out / TABLE, comma_separated(result.sheets))
     heading = f"Speed of {first.model}"
     write_bytes(out / PAGE, page(heading, result.sheets, result.foot, CHART))
-
-
-class _Steps:
-    """Counts what is begun."""
-
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self._progress, self._total, self._begun = progress, total, 0
-
-    def __call__(self, what: str) -> None:
-        if self._progress is not None:
-            self._progress(self._begun, self._total, what)
-        self._begun += 1

@@ -8,6 +8,21 @@ T = TypeVar("T")
 Clock = Callable[[], float]
 Run = Callable[[], float]
 """Does a contender's work once and returns the seconds that count."""
+Progress = Callable[[int, int, str], None]
+"""Called with (steps done, steps, what is done)."""
+
+
+class Steps:
+    """Counts what is begun."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress, self._total, self._begun = progress, total, 0
+
+    def __call__(self, what: str) -> None:
+        """Says that the next step begins."""
+        if self._progress is not None:
+            self._progress(self._begun, self._total, what)
+        self._begun += 1
 
 
 def whole(work: Callable[[], object], clock: Clock = time.perf_counter) -> Run:

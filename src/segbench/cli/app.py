@@ -175,6 +175,9 @@ def tables(
 
 @app.command()
 def bench(
+    what: Annotated[
+        str, typer.Argument(metavar="[metrics]", help="metrics: how fast they are; a model by default.")
+    ] = "model",
     zoo: Annotated[str, typer.Option(help="A zoo model, or a folder that training wrote.")] = "vnet-battery",
     samples: Annotated[int, typer.Option(help="Monte-Carlo samples T, at least 1.")] = 16,
     seed: Annotated[int, typer.Option(help="Of the dropout masks.")] = 0,
@@ -186,7 +189,8 @@ def bench(
     against: Annotated[
         str, typer.Option(help="monai, onnxruntime or both with a comma: what else to time, in turn with segbench.")
     ] = "",
-    out: Annotated[Path | None, typer.Option(help="Folder for bench.json, bench.md, bench.csv and bench.png.")] = None,
+    voxels: Annotated[float, typer.Option(help="Of metrics: how many are streamed, such as 1e10.")] = 1e8,
+    out: Annotated[Path | None, typer.Option(help="Folder for the rows, a page, a table and a picture.")] = None,
     json: Json = False,
 ) -> None:
     """Measure speed: segbench, its bare engine, one dense pass and what else there is, interleaved in one run.
@@ -195,12 +199,27 @@ def bench(
     measured on the same threads; pipeline overhead; peak memory; agreement with MONAI. The volume is synthetic: the
     time of a network does not depend on what it sees.
 
+    With `metrics` it is the metrics of an evaluation that are timed, by synthetic planes that stream through all of
+    them: voxels a second and core (--threads, 1 by default), what each metric costs, and peak memory.
+
     \b
     Examples:
       segbench bench --zoo vnet-battery --samples 16
       segbench bench --against monai,onnxruntime --precision f32,bf16 --out runs/bench
       segbench bench --size 96 --samples 4 --repeats 2 --threads 4 --json
+      segbench bench metrics
+      segbench bench metrics --voxels 1e10 --threads 4 --out runs/metrics
     """
+    if what not in (known := ("model", "metrics")):
+        from segbench.errors import UnknownNameError
+
+        raise UnknownNameError("benchmark", what, known)
+    if what == "metrics":
+        from segbench.bench import throughput
+        from segbench.cli.bench import run_metrics
+
+        asked = throughput.Request(voxels=voxels, threads=threads or 1, seed=seed, repeats=repeats, out=out)
+        return run_metrics(asked, json)
     from segbench.bench.scene import Request
     from segbench.cli.bench import listed, run_bench
 
@@ -208,7 +227,7 @@ def bench(
         zoo=zoo, samples=samples, seed=seed, size=size, repeats=repeats, threads=threads, engine=engine,
         precisions=listed(precision), against=listed(against), out=out,
     )  # fmt: skip
-    run_bench(request, json)
+    return run_bench(request, json)
 
 
 @app.command()

@@ -1,9 +1,13 @@
-"""`segbench bench`."""
+"""`segbench bench` and `segbench bench metrics`."""
 
+from collections.abc import Sequence
+
+from segbench.bench import throughput, throughput_sheet
 from segbench.bench.run import PAGE, run
 from segbench.bench.scene import Request
 from segbench.cli.evaluation import grid
 from segbench.cli.screen import NOTES, print_json, progress_bar, results
+from segbench.evaluate.sheet import Sheet
 
 WORDS = 24  # names of contenders fit without wrapping
 
@@ -25,13 +29,36 @@ def run_bench(request: Request, json: bool) -> None:
     if json:
         print_json([row.model_dump(mode="json") for row in result.rows])
     else:
-        for sheet in result.sheets:
-            styles = [""] * len(sheet.columns)
-            words = [WORDS if column.words else None for column in sheet.columns]
-            grid(sheet.title, sheet.text(), styles, words, sheet.notes)
-        for line in result.foot:
-            results().print(f"  {line}", style="dim", soft_wrap=True, markup=False)
+        _show(result.sheets, result.foot)
     if result.remark:
         NOTES.print(f"note: {result.remark}", soft_wrap=True, markup=False)
     if request.out is not None:
         NOTES.print(f"written to {request.out} (see {request.out / PAGE})", soft_wrap=True, markup=False)
+
+
+def run_metrics(request: throughput.Request, json: bool) -> None:
+    """Times the metrics with a progress bar and prints the tables, or the row as JSON."""
+    with progress_bar() as bars:
+        task = bars.add_task("benchmarking", total=None)
+
+        def stepped(done: int, total: int, what: str) -> None:
+            bars.update(task, completed=done, total=total, description=what)
+
+        row = throughput.measure(request, stepped)
+    if json:
+        print_json([row.model_dump(mode="json")])
+    else:
+        _show(throughput_sheet.sheets(row), throughput_sheet.foot(row))
+    if request.out is not None:
+        throughput_sheet.write(request.out, row)
+        written = request.out / throughput_sheet.PAGE
+        NOTES.print(f"written to {request.out} (see {written})", soft_wrap=True, markup=False)
+
+
+def _show(sheets: Sequence[Sheet], foot: Sequence[str]) -> None:
+    for sheet in sheets:
+        styles = [""] * len(sheet.columns)
+        words = [WORDS if column.words else None for column in sheet.columns]
+        grid(sheet.title, sheet.text(), styles, words, sheet.notes)
+    for line in foot:
+        results().print(f"  {line}", style="dim", soft_wrap=True, markup=False)

@@ -10,9 +10,11 @@ from segbench import __version__
 from segbench.engines import Engine
 from segbench.errors import InputError
 from segbench.evaluate import baselines
+from segbench.evaluate.blocks import blocks
 from segbench.evaluate.cases import Labelled, Source, made_by
-from segbench.evaluate.scores import Scores, of_references, of_thresholds, of_uncertainty, score
+from segbench.evaluate.scores import of_references, of_tally, of_thresholds, of_uncertainty, score
 from segbench.evaluate.source import code
+from segbench.evaluate.tallied import Scores
 from segbench.hardware import cores, processor
 from segbench.predict import Prediction, predict
 from segbench.rows import Confusion, Row, git_hash, now, versions
@@ -83,11 +85,15 @@ def _predict(
 def _model_row(
     model: Model, engine: Engine, data: Source, case: Labelled, prediction: Prediction, seconds: float
 ) -> Row:
-    scores, truth, human = score(case, prediction.labels, prediction.probability, data.classes)
+    scores, truth, human = score(case, prediction.labels, None, data.classes)
+    tallied, curves = of_tally(case, prediction, model.card.threshold)
+    scores |= tallied | of_uncertainty(prediction) | of_references(case) | of_thresholds(case, prediction)
     return _row(
         case,
-        scores | of_uncertainty(prediction) | of_references(case) | of_thresholds(case, prediction),
+        scores,
         (truth, human),
+        blocks=blocks(_reference(case), prediction.labels, len(data.classes)),
+        curves=curves,
         kind="case",
         model=model.card.name,
         model_hash=model.hash,

@@ -2,17 +2,20 @@
 
 import numpy as np
 
+from segbench.evaluate import tallied
+from segbench.evaluate.blocks import written
 from segbench.evaluate.cases import Labelled
+from segbench.evaluate.tallied import Curves, Scores
 from segbench.metrics import overlap
 from segbench.metrics.counts import confusion
-from segbench.metrics.ranking import auc
+from segbench.metrics.ranking import Histogram
 from segbench.metrics.reliability import Reliability
 from segbench.metrics.viability import separability, viability
 from segbench.predict import Prediction
 from segbench.rows import Confusion
+from segbench.tally import Maps, tally
 from segbench.volume import Float32, UInt8
 
-Scores = dict[str, float]
 THRESHOLDS = tuple(round(0.05 * n, 2) for n in range(1, 20))
 """Where `of_thresholds` counts: a threshold chosen on some volumes is tried on others without predicting again."""
 
@@ -32,10 +35,9 @@ def agreement(
         scores[f"precision_{name}_{against}"] = float(overlap.precision(counts)[index])
         scores[f"recall_{name}_{against}"] = float(overlap.recall(counts)[index])
     if probability is not None and len(classes) == 2:
-        scores[f"auc_{against}"] = auc(probability, reference == 1)
-        found = Reliability().add(np.clip(probability, 0, 1), reference == 1)
-        scores |= {f"nll_{against}": found.mean_nll, f"brier_{against}": found.mean_brier, f"ece_{against}": found.ece}
-    return scores, tuple(tuple(int(n) for n in row) for row in counts)
+        said, there = np.clip(probability, 0, 1), reference == 1
+        scores |= tallied.of_probability(Reliability().add(said, there), Histogram().add(said, there), against)
+    return scores, written(counts)
 
 
 def score(
@@ -51,6 +53,26 @@ def score(
         scores["viability"] = viability(case.image.data, labels)
         scores["separability"] = separability(case.image.data, labels)
     return scores, truth, human
+
+
+def of_tally(case: Labelled, prediction: Prediction, threshold: float) -> tuple[Scores, Curves]:
+    """What a two-class model's probability and uncertainty are worth, against each reference, and the curves.
+
+    Args:
+        case: Labels 0 and 1.
+        prediction: Of its image.
+        threshold: Above which the model calls class 1.
+    """
+    p = prediction
+    maps = Maps(p.probability, p.entropy, p.mutual, p.spread, p.deviation)
+    scores: Scores = {}
+    curves: Curves = {}
+    for against, reference in (("human", case.human), ("truth", case.truth)):
+        if reference is not None:
+            sums = tally(maps, reference, threshold)
+            scores |= tallied.scores(sums, against)
+            curves |= tallied.curves(sums, against)
+    return scores, curves
 
 
 def of_references(case: Labelled) -> Scores:
@@ -90,10 +112,11 @@ def count_key(name: str, threshold: float, against: str) -> str:
 
 
 def of_uncertainty(prediction: Prediction) -> Scores:
-    """Means over the volume: entropy and mutual information in nats, and the study's percentile range."""
+    """Means over the volume: entropy and mutual information in nats, the study's percentile range, the deviation."""
     return {
         "entropy": float(prediction.entropy.mean(dtype=np.float64)),
         "mutual_information": float(prediction.mutual.mean(dtype=np.float64)),
         "spread": float(prediction.spread.mean(dtype=np.float64)),
+        "deviation": float(prediction.deviation.mean(dtype=np.float64)),
         "share": float(np.count_nonzero(prediction.labels == 1) / prediction.labels.size),
     }

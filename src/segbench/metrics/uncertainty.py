@@ -2,9 +2,11 @@
 
 Entropies in nats. The predictive entropy H(mean p) is the whole uncertainty; the mutual information
 H(mean p) - mean H(p) is the part on which the samples disagree (Gal 2016, Houlsby et al. 2011). The spread is
-percentile 70 minus percentile 30 of the samples (Martinez et al., Sandia), linear between order statistics.
+percentile 70 minus percentile 30 of the samples (Martinez et al., Sandia), linear between order statistics. The
+deviation is their population standard deviation.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +17,13 @@ import numpy.typing as npt
 from segbench.errors import InputError
 
 Float32 = npt.NDArray[np.float32]
+
+MEASURES = ("entropy", "mutual_information", "spread", "deviation")
+"""Measures of uncertainty, as rows name them."""
+HIGHEST = {"entropy": math.log(2), "mutual_information": math.log(2), "spread": 1.0, "deviation": 0.5}
+"""What each can be at most, of two classes."""
+ROUNDING = 1e-6
+"""Share by which float32 may carry it further."""
 
 CHUNK = 1 << 14
 """Voxels worked on at once, so that the samples of a chunk stay in a core's cache."""
@@ -32,12 +41,14 @@ class Uncertainty:
         entropy: Predictive entropy in nats, shape (...), in [0, ln K].
         mutual: Mutual information in nats, shape (...), in [0, entropy].
         spread: Percentile 70 - percentile 30, shape (...), in [0, 1]; of K classes the largest.
+        deviation: Population standard deviation, shape (...), in [0, 0.5]; of K classes the largest.
     """
 
     mean: Float32
     entropy: Float32
     mutual: Float32
     spread: Float32
+    deviation: Float32
 
 
 def binary(samples: Float32) -> Uncertainty:
@@ -49,15 +60,16 @@ def binary(samples: Float32) -> Uncertainty:
     if samples.ndim < 1 or not len(samples):
         raise InputError(f"uncertainty needs at least one sample, got shape {samples.shape}")
     flat = np.asarray(samples, dtype=np.float32).reshape(len(samples), -1)
-    mean, entropy, mutual, spread = (np.empty(flat.shape[1], dtype=np.float32) for _ in range(4))
+    mean, entropy, mutual, spread, deviation = (np.empty(flat.shape[1], dtype=np.float32) for _ in range(5))
     for chunk in _chunks(flat.shape[1]):
         block = np.array(flat[:, chunk])  # a copy: it will be sorted
         mean[chunk] = _mean(block)
         entropy[chunk] = binary_entropy(mean[chunk])
         mutual[chunk] = entropy[chunk] - _mean(binary_entropy(block))
+        deviation[chunk] = _deviation(block, mean[chunk])
         spread[chunk] = _spread(block)
     np.clip(mutual, 0, entropy, out=mutual)
-    return Uncertainty(*(a.reshape(samples.shape[1:]) for a in (mean, entropy, mutual, spread)))
+    return Uncertainty(*(a.reshape(samples.shape[1:]) for a in (mean, entropy, mutual, spread, deviation)))
 
 
 def categorical(samples: Float32) -> Uncertainty:
@@ -72,16 +84,23 @@ def categorical(samples: Float32) -> Uncertainty:
     t, k = samples.shape[:2]
     flat = np.asarray(samples, dtype=np.float32).reshape(t, k, -1)
     mean = np.empty(flat.shape[1:], dtype=np.float32)
-    entropy, mutual, spread = (np.empty(flat.shape[2], dtype=np.float32) for _ in range(3))
+    entropy, mutual, spread, deviation = (np.empty(flat.shape[2], dtype=np.float32) for _ in range(4))
     for chunk in _chunks(flat.shape[2]):
         block = np.array(flat[:, :, chunk])  # a copy: it will be sorted
         mean[:, chunk] = _mean(block)
         entropy[chunk] = _surprise(mean[:, chunk]).sum(axis=0)
         mutual[chunk] = entropy[chunk] - _mean(_surprise(block).sum(axis=1))
+        deviation[chunk] = _deviation(block, mean[:, chunk]).max(axis=0)
         spread[chunk] = _spread(block).max(axis=0)
     np.clip(mutual, 0, entropy, out=mutual)
     rest = samples.shape[2:]
-    return Uncertainty(mean.reshape(k, *rest), *(a.reshape(rest) for a in (entropy, mutual, spread)))
+    return Uncertainty(mean.reshape(k, *rest), *(a.reshape(rest) for a in (entropy, mutual, spread, deviation)))
+
+
+def relative(measure: Float32, name: str) -> Float32:
+    """A measure as a share of the most that it can be: histograms are fine at both ends of [0, 1]."""
+    share: Float32 = measure * np.float32(1 / HIGHEST[name])
+    return np.minimum(share, np.float32(1))
 
 
 def _chunks(voxels: int) -> Iterator[slice]:
@@ -92,6 +111,11 @@ def _mean(samples: Float32) -> Float32:
     """Mean over the first axis: float32 over T <= some hundred samples, whose order is fixed."""
     total: Float32 = samples.sum(axis=0, dtype=np.float32)
     return total / np.float32(len(samples))
+
+
+def _deviation(samples: Float32, mean: Float32) -> Float32:
+    """Population standard deviation along the first axis, about a mean that is known: nothing cancels."""
+    return np.sqrt(_mean(np.square(samples - mean)))
 
 
 def _surprise(p: Float32) -> Float32:

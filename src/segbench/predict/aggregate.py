@@ -1,4 +1,4 @@
-"""From the logits of T samples to their mean, expected entropy and spread: one pass over memory, compiled.
+"""From the logits of T samples to mean, expected entropy, spread and deviation: one pass over memory, compiled.
 
 The same figures as `metrics.uncertainty.binary`, which is what they mean and what the tests compare them with. There
 each step is a pass over all samples; here a few hundred voxels stay in the first cache from logits to results, no lock
@@ -32,7 +32,7 @@ Int64 = npt.NDArray[np.int64]
 
 def aggregate(
     logits: Float32, z: int, scale: float, shift: float, threshold: float, keep: npt.NDArray[np.uint8]
-) -> tuple[Float32, Float32, Float32, Int64]:
+) -> tuple[Float32, Float32, Float32, Float32, Int64]:
     """Aggregates T samples of `scale * logit + shift` of a plane.
 
     Args:
@@ -44,14 +44,14 @@ def aggregate(
         keep: (N, Y, X), N <= T: the labels of the first N samples are written into it.
 
     Returns:
-        Mean probability of class 1, mean entropy of the samples in nats, percentile 70 - percentile 30, each (Y, X);
-        how many voxels each sample calls class 1 (T,).
+        Mean probability of class 1, mean entropy of the samples in nats, percentile 70 - percentile 30, population
+        standard deviation, each (Y, X); how many voxels each sample calls class 1 (T,).
     """
-    mean, expected, spread = (np.empty(logits.shape[2:], np.float32) for _ in range(3))
+    mean, expected, spread, deviation = (np.empty(logits.shape[2:], np.float32) for _ in range(4))
     active = np.zeros(len(logits), np.int64)
     calibration = np.array([scale, shift, threshold], np.float32)
-    _plane(logits, z, calibration, *_order(len(logits)), mean, expected, spread, active, keep)
-    return mean, expected, spread, active
+    _plane(logits, z, calibration, *_order(len(logits)), mean, expected, spread, deviation, active, keep)
+    return mean, expected, spread, deviation, active
 
 
 @cache
@@ -78,6 +78,7 @@ def _plane(
     mean: Float32,
     expected: Float32,
     spread: Float32,
+    deviation: Float32,
     active: Int64,
     keep: npt.NDArray[np.uint8],
 ) -> None:
@@ -100,11 +101,15 @@ def _plane(
             for t in range(len(keep)):
                 for i in range(n):
                     keep[t, y, first + i] = p[t, i] > calibration[2]
+            for i in range(n):
+                average = total[i] * share
+                # rounding may carry it past 1 where T is no power of two; what is not above 1, NaN too, stays
+                mean[y, first + i] = ONE if average > ONE else average
+                expected[y, first + i] = entropy[i] * share
+            _deviation(p, mean[y, first : first + n], share, deviation[y, first : first + n])
             for pair in range(len(pairs)):
                 _exchange(p[pairs[pair, 0]], p[pairs[pair, 1]], n)
             for i in range(n):
-                mean[y, first + i] = total[i] * share
-                expected[y, first + i] = entropy[i] * share
                 low = p[ranks[0], i] + (p[ranks[1], i] - p[ranks[0], i]) * weights[0]
                 high = p[ranks[2], i] + (p[ranks[3], i] - p[ranks[2], i]) * weights[1]
                 spread[y, first + i] = high - low
@@ -140,6 +145,21 @@ def _sample(
         p[i] = x if np.isnan(x) else found
         total[i] += p[i]
         entropy[i] += TWO * s * series + a * small
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _deviation(p: Float32, mean: Float32, share: np.float32, deviation: Float32) -> None:
+    """Population standard deviation of the samples about their mean, which is known: nothing cancels."""
+    n = len(mean)
+    for i in range(n):
+        deviation[i] = 0
+    for t in range(len(p)):
+        row = p[t]
+        for i in range(n):
+            apart = row[i] - mean[i]
+            deviation[i] += apart * apart
+    for i in range(n):
+        deviation[i] = np.sqrt(deviation[i] * share)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]

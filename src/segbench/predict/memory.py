@@ -30,6 +30,7 @@ class Prediction:
         entropy: Predictive entropy in nats, float32 (Z, Y, X).
         mutual: Mutual information in nats, float32 (Z, Y, X).
         spread: Percentile 70 - percentile 30 of the samples, float32 (Z, Y, X).
+        deviation: Population standard deviation of the samples' probabilities, float32 (Z, Y, X).
         seed: Of the masks.
         samples: How many there were; 0 for the deterministic twin, 1 for a model without dropout.
         warnings: What speaks against trusting it, a sentence each.
@@ -41,6 +42,7 @@ class Prediction:
     entropy: Float32
     mutual: Float32
     spread: Float32
+    deviation: Float32
     seed: int
     samples: int
     warnings: tuple[str, ...] = ()
@@ -76,7 +78,7 @@ def predict(
     scaling = fit(card.input.normalisation, volume, invert=invert, sample=sample)
     warning = None if invert else polarity(volume).warning(volume.source)
     labels = np.empty(volume.shape, dtype=np.uint8)
-    probability, entropy, mutual, spread = (np.empty(volume.shape, dtype=np.float32) for _ in range(4))
+    probability, entropy, mutual, spread, deviation = (np.empty(volume.shape, dtype=np.float32) for _ in range(5))
     grid = tiles(card, volume.shape)
     done = 0
 
@@ -84,6 +86,7 @@ def predict(
         found, at = said(logits, card, threads=engine.threads), tile.core
         probability[at], labels[at] = found.probability, found.labels
         entropy[at], mutual[at], spread[at] = found.entropy, found.mutual, found.spread
+        deviation[at] = found.deviation
 
     def count(_: Tile) -> None:
         nonlocal done
@@ -94,7 +97,8 @@ def predict(
     stream(volume, engine.bind(drawn), scaling, grid, finish, count)
     drawn_samples = samples if card.dropout else 1
     said_of_it = () if warning is None else (warning,)
-    return Prediction(labels, probability, entropy, mutual, spread, seed, drawn_samples, said_of_it, invert)
+    maps = (labels, probability, entropy, mutual, spread, deviation)
+    return Prediction(*maps, seed, drawn_samples, said_of_it, invert)
 
 
 @dataclass(frozen=True)

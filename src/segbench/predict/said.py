@@ -22,6 +22,7 @@ class Said:
         entropy: Predictive entropy in nats, float32 (Z, Y, X).
         mutual: Mutual information in nats, float32 (Z, Y, X).
         spread: Percentile 70 - percentile 30 of the samples, float32 (Z, Y, X).
+        deviation: Population standard deviation of the samples' probabilities, float32 (Z, Y, X).
         active: Voxels of class 1 in each sample alone, int64 (T,).
         samples: Labels of the first samples, uint8 (N, Z, Y, X), as many as were asked for.
     """
@@ -31,6 +32,7 @@ class Said:
     entropy: Float32
     mutual: Float32
     spread: Float32
+    deviation: Float32
     active: npt.NDArray[np.int64]
     samples: UInt8
 
@@ -39,13 +41,14 @@ def said(logits: Float32, card: Card, keep: int = 0, threads: int = 1) -> Said:
     """What logits (T, Z, Y, X) say; the labels of the first `keep` samples are kept."""
     shape = logits.shape[1:]
     labels, samples = np.empty(shape, np.uint8), np.empty((keep, *shape), np.uint8)
-    probability, entropy, mutual, spread = (np.empty(shape, np.float32) for _ in range(4))
+    probability, entropy, mutual, spread, deviation = (np.empty(shape, np.float32) for _ in range(5))
     active = np.zeros((shape[0], len(logits)), np.int64)
     scale, shift = (1.0, 0.0) if card.calibration is None else (card.calibration.scale, card.calibration.shift)
     logits = np.ascontiguousarray(logits)
 
     def plane(z: int) -> None:
-        mean, expected, spread[z], active[z] = aggregate(logits, z, scale, shift, card.threshold, samples[:, z])
+        found = aggregate(logits, z, scale, shift, card.threshold, samples[:, z])
+        mean, expected, spread[z], deviation[z], active[z] = found
         probability[z], labels[z] = mean, mean > card.threshold
         entropy[z] = binary_entropy(mean) if len(logits) > 1 else expected  # one pass agrees with itself, exactly
         np.clip(entropy[z] - expected, 0, entropy[z], out=mutual[z])
@@ -53,7 +56,7 @@ def said(logits: Float32, card: Card, keep: int = 0, threads: int = 1) -> Said:
     with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(plane, range(shape[0])):
             pass
-    return Said(labels, probability, entropy, mutual, spread, active.sum(axis=0), samples)
+    return Said(labels, probability, entropy, mutual, spread, deviation, active.sum(axis=0), samples)
 
 
 def calibrated(logits: Float32, card: Card) -> Float32:
