@@ -43,7 +43,7 @@ class Browser:
             os.dup2(103, 3)
             os.dup2(104, 4)
 
-        self.process = subprocess.Popen(
+        self.process = subprocess.Popen(  # noqa: PLW1509
             [program, *options], close_fds=False, preexec_fn=pipes, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         os.close(to_it)
@@ -105,7 +105,16 @@ class Browser:
 
     def press(self, key: str, shift: bool = False) -> None:
         """A key, down and up."""
-        codes = {"Tab": 9, "Enter": 13, " ": 32, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "End": 35, "Home": 36}
+        codes = {
+            "Tab": 9,
+            "Enter": 13,
+            " ": 32,
+            "ArrowLeft": 37,
+            "ArrowUp": 38,
+            "ArrowRight": 39,
+            "End": 35,
+            "Home": 36,
+        }
         text = {"text": "\r"} if key == "Enter" else {"text": key} if len(key) == 1 else {}
         told = {"key": key, "code": "Space" if key == " " else key, "windowsVirtualKeyCode": codes[key]}
         for kind in ("keyDown", "keyUp"):

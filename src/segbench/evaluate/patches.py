@@ -1,6 +1,5 @@
 """Where a person learns most from looking: squares of slices that are wrong, wrong and sure, or right and unsure."""
 
-from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -13,11 +12,14 @@ EDGE = 32
 EACH = 3
 """Squares that are kept of a volume by each rule."""
 
+SURE = 0.5
+"""Of two classes: the larger probability is above 0.89 where the uncertainty is below."""
+
 Rule = Literal["wrong", "sure", "unsure"]
 RULES: dict[Rule, str] = {
     "wrong": "the largest share of wrong voxels",
-    "sure": "wrong and sure of it: the largest mean of error x (1 - uncertainty)",
-    "unsure": "right and unsure: the largest mean of (1 - error) x uncertainty",
+    "sure": "the largest share of voxels that are wrong with an uncertainty below 0.5",
+    "unsure": "the largest share of voxels that are right with an uncertainty above 0.5",
 }
 Bool = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.floating]
@@ -57,9 +59,13 @@ def worst(error: Bool, uncertainty: Float, edge: int = EDGE, each: int = EACH) -
         edge: Of a square in voxels.
         each: How many by each rule.
     """
-    wrong, unsure = (np.stack(list(_means(values, edge))) for values in (error, uncertainty))
-    both = np.stack([_mean(e * u, edge) for e, u in zip(error, uncertainty, strict=True)])
-    scores: dict[Rule, Float] = {"wrong": wrong, "sure": wrong - both, "unsure": unsure - both}
+    pairs = list(zip(error, uncertainty, strict=True))
+    wrong, unsure = (np.stack([_mean(pair[n], edge) for pair in pairs]) for n in (0, 1))
+    scores: dict[Rule, Float] = {
+        "wrong": wrong,
+        "sure": np.stack([_mean(e & (u < SURE), edge) for e, u in pairs]),
+        "unsure": np.stack([_mean(~e & (u > SURE), edge) for e, u in pairs]),
+    }
     found = []
     for rule, score in scores.items():
         for z, i, j in _peaks(score, edge, each):
@@ -84,13 +90,8 @@ def _peaks(score: Float, slab: int, each: int) -> list[tuple[int, int, int]]:
         part = score[start : start + slab]
         best = part.argmax(axis=0)
         places += [(start + int(z), i, j) for (i, j), z in np.ndenumerate(best)]
-    # 1e-12: what is left of a difference of equal means is no score
-    places = [place for place in places if score[place] > 1e-12]
+    places = [place for place in places if score[place] > 0]
     return sorted(places, key=lambda place: -float(score[place]))[:each]
-
-
-def _means(values: npt.NDArray[np.generic], edge: int) -> Iterator[Float]:
-    return (_mean(plane, edge) for plane in values)
 
 
 def _mean(plane: npt.NDArray[np.generic], edge: int) -> Float:

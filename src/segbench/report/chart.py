@@ -8,7 +8,8 @@ from segbench.metrics.reliability import Float64
 from segbench.report.markup import Markup, element, join, number
 
 Values = Sequence[float] | Float64
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 36
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 36
+TICKS = 5
 LARGEST = 1e9
 SERIES = 6  # colours in page.css; more series begin again, with another dash
 
@@ -20,20 +21,28 @@ def drawable(value: float) -> bool:
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis: its ends, what it says, and digits of its ticks."""
+    """One axis: its ends, and what it says."""
 
     low: float
     high: float
     label: str
-    digits: int = 1
 
-    def ticks(self, most: int = 5) -> list[float]:
+    def ticks(self) -> list[float]:
         """Round numbers within the ends."""
-        span = self.high - self.low
-        power = 10.0 ** math.floor(math.log10(span / most))
-        step = next(power * n for n in (1, 2, 5, 10) if span / (power * n) <= most)
+        step = self._step
         first = math.ceil(self.low / step - 1e-9)
         return [n * step for n in range(first, math.floor(self.high / step + 1e-9) + 1)]
+
+    @property
+    def digits(self) -> int:
+        """After the point, as many as the ticks need."""
+        return max(0, -math.floor(math.log10(self._step) + 1e-9))
+
+    @property
+    def _step(self) -> float:
+        span = self.high - self.low
+        power = 10.0 ** math.floor(math.log10(span / TICKS))
+        return next(power * n for n in (1, 2, 5, 10) if span / (power * n) <= TICKS)
 
 
 def axis(values: Sequence[float], label: str, *, zero: bool = False) -> Axis:
@@ -46,7 +55,7 @@ def axis(values: Sequence[float], label: str, *, zero: bool = False) -> Axis:
     if room < 1e-6 * max(1.0, abs(low), abs(high)):  # one value: an axis has to have a length
         room = 0.05 * max(1.0, abs(low), abs(high))
     low, high = (0.0 if zero and low == 0 else low - room), high + room
-    return Axis(low, high, label, max(0, min(6, 1 - math.floor(math.log10((high - low) / 2)))))
+    return Axis(low, high, label)
 
 
 @dataclass(frozen=True)
@@ -158,11 +167,17 @@ def figure(drawing: Markup, caption: str | Markup) -> Markup:
     return element("figure", drawing, element("figcaption", caption))
 
 
-def legend(entries: Sequence[tuple[str, str]]) -> Markup:
-    """What lines and marks mean: (class, words) each."""
+def legend(entries: Sequence[tuple[str, str]], shape: str = "line") -> Markup:
+    """What marks mean: (class, words) each; `shape` is "line" or "dot", and what is printed is a diamond."""
+    shapes = {
+        "line": "M1 6 L21 6",
+        "dot": "M7.5 6 a3.5 3.5 0 1 0 7 0 a3.5 3.5 0 1 0 -7 0",
+        "diamond": "M11 2 l4 4 -4 4 -4 -4 Z",
+    }
     made = []
     for class_, words in entries:
-        key = element("path", d="M1 6 L21 6", class_=f"line {class_}")
+        kind = "diamond" if class_ == "printed" else shape
+        key = element("path", d=shapes[kind], class_=f"{kind} {class_}")
         made.append(element("li", element("svg", key, width=22, height=12, aria_hidden="true"), words))
     return element("ul", *made, class_="legend")
 

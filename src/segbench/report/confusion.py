@@ -48,7 +48,7 @@ def _matrix(run: Run, counts: Int64, told: str, title: str) -> Markup:
         cells = []
         for j in range(size):
             share = shares(i, j)
-            level = round(5 * share) if math.isfinite(share) else 0
+            level = _level(share, right=i == j)
             class_ = f"{'hit' if i == j else 'miss'} c{level}"
             cells.append(element("td", percent(share), element("small", count(int(counts[i, j]))), class_=class_))
         lines.append(element("tr", element("th", name, scope="row"), *cells))
@@ -57,3 +57,10 @@ def _matrix(run: Run, counts: Int64, told: str, title: str) -> Markup:
         "table", caption, element("thead", element("tr", *heads)), element("tbody", *lines), class_="matrix"
     )
     return region(table, title)
+
+
+def _level(share: float, *, right: bool) -> int:
+    """How strongly a cell is coloured, 0 to 5: a tenth of a class that is missed matters more than a tenth found."""
+    if not math.isfinite(share):
+        return 0
+    return round(5 * share) if right else min(5, math.ceil(10 * share - 0.1))

@@ -17,7 +17,12 @@ Bins = tuple[Float64, Float64, Float64]
 
 def reliability(rows: Sequence[Row], end: str) -> Bins | None:
     """Voxels, mean confidence and share right of each bin over all rows, (bins,) each; None where no row has them."""
-    keys = [f"reliability_{part}_{end}" for part in ("count", "confidence", "right")]
+    return binned(rows, ("reliability_count", "reliability_confidence", "reliability_right"), end)
+
+
+def binned(rows: Sequence[Row], names: Sequence[str], end: str) -> Bins | None:
+    """Counts, and means weighted by them, of three curves over all rows; None where no row has them."""
+    keys = [f"{name}_{end}" for name in names]
     found = [np.array([row.curves[key] for key in keys]) for row in rows if _has(row, keys)]
     if not found or len({each.shape for each in found}) > 1:
         return None
@@ -60,7 +65,27 @@ def calibration(runs: Sequence[Run]) -> Markup | None:
         "Above the diagonal the model is more often right than it believes, below it is overconfident. Grey bars: how "
         "many voxels have that confidence (their share; the tallest bar fills the figure)."
     )])  # fmt: skip
-    return join([figure(chart, caption), *_small(runs)])
+    beside = _classwise(runs)
+    both = element("div", figure(chart, caption), beside, class_="figures")
+    return join([both, *_small(runs)])
+
+
+def _classwise(runs: Sequence[Run]) -> Markup | None:
+    """How often class 1 is there where its mean probability is so and so."""
+    names = ("classwise_count", "classwise_probability", "classwise_present")
+    drawn = [(run, bins) for run in runs if (bins := binned(run.rows, names, run.reference)) is not None]
+    if not drawn:
+        return None
+    classes = drawn[0][0].classes
+    name = shown(classes[1])[:24] if len(classes) == 2 else "class 1"
+    chart = Chart(Axis(0, 1, f"probability of {name}"), Axis(0, 1, f"share that is {name}"), 400, 330)
+    marks = [chart.curve([0, 1], [0, 1], "ideal")]
+    for run, (count, probability, present) in drawn:
+        there = count > 0
+        n = series(runs.index(run))
+        marks += [chart.curve(probability[there], present[there], n), chart.dots(probability[there], present[there], n)]
+    words = f"The same for the probability of {name} itself, from 0 to 1."
+    return figure(chart.draw(f"Class-wise reliability diagram. {words}", *marks), words)
 
 
 def _small(runs: Sequence[Run]) -> list[Markup]:
@@ -119,7 +144,7 @@ def errors(runs: Sequence[Run]) -> Markup | None:
                   if (curve := sparsification(run.rows, name, run.reference)) is not None}  # fmt: skip
         if names and any(name in curves for name in names):
             made.append(_sparsified(run, curves, alone=len(runs) == 1))
-    return element("div", *made, class_="figures") if made else None
+    return join(made) if made else None
 
 
 def _sparsified(run: Run, curves: dict[str, Float64], *, alone: bool) -> Markup:

@@ -7,10 +7,11 @@ from segbench.document import short
 from segbench.evaluate.table import viability_gap
 from segbench.io.message import printable
 from segbench.report.folder import Run, shown, where
-from segbench.report.markup import Markup, element, join, number, percent
+from segbench.report.markup import SPACE, Markup, element, join, number, percent
 from segbench.report.values import Score, against_baseline, domain_value, overall, per_domain
 
 MOST = 40  # warnings that are shown one by one
+NAMED = 8  # volumes that one warning names
 WORDS = 400  # characters of one
 
 
@@ -43,9 +44,10 @@ def ends(score: Score, *, share: bool = False) -> str:
     n = score.interval.n
     if not score.has_ends:
         return "n = 1: one volume, so no interval" if n == 1 else f"n = {n}: no interval"
+    together = f"n = {n} {score.of}".replace(" ", SPACE)
     text = percent if share else number
     low, high = text(score.interval.low), text(score.interval.high)
-    return f"{100 * score.interval.level:.0f} % interval {low} to {high}; n = {n} {score.of}"
+    return f"{100 * score.interval.level:.0f} % interval {low} to {high}; {together}"
 
 
 def sentences(run: Run) -> list[str]:
@@ -55,10 +57,21 @@ def sentences(run: Run) -> list[str]:
 
 def warnings(run: Run) -> list[str]:
     """What speaks against trusting single volumes: the rows' own words, and a class that is missing."""
-    found = [f"{where(row)}: {short(printable(text), WORDS)}" for row in run.rows for text in row.warnings]
-    found += [f"{where(row)}: the negative of the image was segmented (--invert)." for row in run.rows if row.inverted]
+    said: dict[str, list[str]] = {}
+    for row in run.rows:
+        for text in (*row.warnings, *(["the negative of the image was segmented (--invert)"] if row.inverted else [])):
+            said.setdefault(short(printable(text), WORDS), []).append(where(row))
+    found = [f"{_names(names)}: {text}" for text, names in said.items()]
     more = len(found) - MOST
     return [*found[:MOST], f"… and {more} more warnings, in rows.json."] if more > 0 else found
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more volumes" if len(names) > NAMED else "")
+
+
+def _many(values: list[float]) -> str:
+    return "1 domain" if len(values) == 1 else f"{len(values)} domains"
 
 
 def _word(end: str) -> str:
@@ -83,9 +96,8 @@ def _accuracy(run: Run) -> Iterator[str]:
     outside = [value for domain, value in domains.items() if domain not in run.trained_on]
     if inside and outside:
         yield (
-            f"In the {len(inside)} domains of its training (other volumes of them): "
-            f"{percent(sum(inside) / len(inside))}; in the {len(outside)} others: "
-            f"{percent(sum(outside) / len(outside))}."
+            f"In domain, other volumes of {_many(inside)} of its training: {percent(sum(inside) / len(inside))}; "
+            f"out of domain, {_many(outside)}: {percent(sum(outside) / len(outside))}."
         )
 
 

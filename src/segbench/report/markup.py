@@ -4,7 +4,8 @@ import html
 import math
 from collections.abc import Iterable
 
-DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
+DASH, MINUS, SPACE = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
+KEPT = frozenset({"\n", SPACE})
 VOID = frozenset({"img", "input", "br", "col"})
 
 
@@ -41,7 +42,7 @@ def escape(text: str) -> str:
     """`text` as it may stand in HTML; marks that nobody sees, or that turn text around, become spaces."""
     if isinstance(text, Markup):
         return text
-    return html.escape("".join(mark if mark.isprintable() or mark == "\n" else " " for mark in text))
+    return html.escape("".join(mark if mark.isprintable() or mark in KEPT else " " for mark in text))
 
 
 def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str:

@@ -11,6 +11,7 @@ from segbench.report import (
     beside,
     confusion,
     curves,
+    follows,
     lead,
     panels,
     pictures,
@@ -161,7 +162,7 @@ def _domain_note(group: Group) -> Markup:
     words = (
         f"Scores are against the {end} unless a heading says otherwise; volumes of a domain are averaged. "
         '"accuracy within": a thin mark for each block of the volume, or each of its volumes; the thick one '
-        'is all of them. "undefined" is a score without a meaning, such as F1 of a class that is nowhere; '
+        'for the domain. "undefined" is a score without a meaning, such as F1 of a class that is nowhere; '
         f"{DASH} was not measured."
     )
     starred = any(domain in run.trained_on for run in group.runs for domain in run.domains)
@@ -212,13 +213,14 @@ def _swatches() -> str:
 def _uncertainty(group: Group) -> Markup | None:
     measures = _each(group.runs, [trust.uncertainty(run) for run in group.runs])
     regions = _each(group.runs, [trust.regions(run) for run in group.runs])
-    drawn_ = curves.errors(group.runs)
-    if not (measures or regions or drawn_):
+    figures = [made for made in (curves.errors(group.runs), follows.follows(group.runs)) if made]
+    if not (measures or regions or figures):
         return None
+    drawn_ = element("div", *figures, class_="figures")
     words = (
         "Error AUROC: the chance that a wrong voxel is more uncertain than a right one. Sparsification: the error "
         "among what is left as the most uncertain voxels are taken away; the oracle takes the errors away first; AUSE "
-        "is the area between the two over the error of all voxels. PAvPU: the share of patches that are accurate and certain "
-        "or inaccurate and uncertain."
+        "is the area between the two over the error of all voxels. PAvPU: the share of patches that are accurate and "
+        "certain or inaccurate and uncertain."
     )
     return join([element("p", words, class_="note"), drawn_, measures, regions])

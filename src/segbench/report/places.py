@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from segbench.evaluate.patches import EDGE, RULES, Patch, Rule
+from segbench.evaluate.slices import MARGIN
 from segbench.report import pictures
 from segbench.report.folder import Run, shown
 from segbench.report.markup import Markup, element, number, percent
@@ -50,8 +51,10 @@ def places(runs: Sequence[Run]) -> Markup | None:
 
 def _by_rule(run: Run, rule: Rule) -> Markup:
     squares = [_square(run, *one) for one in chosen(run, rule)]
-    words = f"Ranked by {RULES[rule]}, over squares of {EDGE} voxels; at most {OF_ONE} of a volume, none twice within "
-    words += f"{EDGE} slices. Uncertainty is entropy over its largest value."
+    words = (
+        f"Ranked by {RULES[rule]}, over squares of {EDGE} voxels, shown with {MARGIN} around; at most {OF_ONE} of a "
+    )
+    words += f"volume, none twice within {EDGE} slices. Uncertainty is entropy over its largest value."
     grid = element("div", *squares, class_="places")
     return element("section", element("h4", HEADINGS[rule]), element("p", words, class_="note"), grid)
 

@@ -56,17 +56,19 @@ def domains(run: Run) -> Markup:
     every = [value for values, _ in parts.values() for value in values if math.isfinite(value)]
     low, high = (min(every), max(every)) if every else (0.0, 1.0)
     heads = [head("domain", "text"), *([head("accuracy within", "number")] if every else [])]
-    heads += [head("volumes", "number"), *(head(column.heading, "number") for column in wide)]
+    many = len(run.rows) > len(run.domains)
+    heads += [head("volumes", "number")] if many else []
+    heads += [head(column.heading, "number") for column in wide]
     body = []
     for domain, rows in run.domains.items():
         star = element("abbr", "*", title="the model was trained on this domain") if domain in run.trained_on else None
         cells = [element("th", shown(domain), star, scope="row", data_v=shown(domain))]
         if every:
             cells.append(_within(run, domain, parts[domain], low, high))
-        cells.append(cell(float(len(rows)), 0))
+        cells += [cell(float(len(rows)), 0)] if many else []
         cells += [cell(domain_value(rows, column.key), column.digits) for column in wide]
         body.append(element("tr", *cells))
-    foot = _means(run, wide, within=bool(every))
+    foot = _means(run, wide, within=bool(every), many=many)
     table = element(
         "table", element("caption", f"Domains of {run.title}", class_="hidden"),
         element("thead", element("tr", *heads)), element("tbody", *body), element("tfoot", *foot), class_="sortable",
@@ -74,7 +76,7 @@ def domains(run: Run) -> Markup:
     return region(table, f"Domains, {run.title}")
 
 
-def _means(run: Run, wide: Sequence[Column], *, within: bool) -> list[Markup]:
+def _means(run: Run, wide: Sequence[Column], *, within: bool, many: bool) -> list[Markup]:
     scores = [overall(run, column.key) for column in wide]
     values = [
         element("td", number(None if s is None else s.value, c.digits)) for s, c in zip(scores, wide, strict=True)
@@ -82,9 +84,12 @@ def _means(run: Run, wide: Sequence[Column], *, within: bool) -> list[Markup]:
     ranges = [element("td", ends_of(s, c.digits)) for s, c in zip(scores, wide, strict=True)]
     blank = element("td")
     first = [blank] if within else []
-    total = element("td", str(len(run.rows)))
+    total = [element("td", str(len(run.rows)))] if many else []
     named = (element("th", words, scope="row") for words in ("mean", "95 % interval"))
-    return [element("tr", next(named), *first, total, *values), element("tr", next(named), *first, blank, *ranges)]
+    return [
+        element("tr", next(named), *first, *total, *values),
+        element("tr", next(named), *first, *([blank] if many else []), *ranges),
+    ]
 
 
 def ends_of(score: Score | None, digits: int) -> str:

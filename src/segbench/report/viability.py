@@ -55,7 +55,7 @@ def plot(runs: Sequence[Run]) -> Markup | None:
             f"the study's printed values: {number(pearson([x for _, x, _ in study], [y for _, _, y in study]))}"
         )
     caption = join(
-        [legend(entries), f"Pearson: {'; '.join(words)}. Above the line the model separates grey values better."]
+        [legend(entries, "dot"), f"Pearson: {'; '.join(words)}. Above the line the model separates grey values better."]
     )
     return figure(chart.draw(f"Viability plot; {'; '.join(words)}", *marks), caption)
 
