@@ -43,8 +43,12 @@ class Browser:
             os.dup2(103, 3)
             os.dup2(104, 4)
 
-        self.process = subprocess.Popen(  # noqa: PLW1509
-            [program, *options], close_fds=False, preexec_fn=pipes, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        self.process = subprocess.Popen(
+            [program, *options],
+            close_fds=False,
+            preexec_fn=pipes,  # noqa: PLW1509
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         os.close(to_it)
         os.close(from_it)

@@ -28,7 +28,9 @@ def element(name: str, *children: Child, **attributes: Attribute) -> Markup:
         attributes: `class_` is class, an underscore inside is a hyphen; True is an attribute without value, None and
             False are left out.
     """
-    told = "".join(f" {_name(key)}{_value(value)}" for key, value in attributes.items() if value not in (None, False))
+    told = "".join(
+        f" {_name(key)}{_value(value)}" for key, value in attributes.items() if value is not None and value is not False
+    )
     inside = "".join(escape(child) for child in children if child is not None)
     return Markup(f"<{name}{told}>" if name in VOID else f"<{name}{told}>{inside}</{name}>")
 

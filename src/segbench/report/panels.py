@@ -11,7 +11,7 @@ from segbench.report.markup import Markup, element, join, number, percent
 from segbench.rows import Row
 from segbench.volume import UInt8
 
-BYTES = 11_000_000
+BYTES = 10_500_000
 """Of all pictures of slices as text: with the rest a page stays below 15 MB."""
 MOST = 32
 """Cases that are shown: the worst of each domain first, then others."""
