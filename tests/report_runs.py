@@ -1,6 +1,7 @@
 """Folders as `segbench eval --out` writes them, of synthetic rows: every name of a metric and a curve that there is."""
 
 import math
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,13 @@ def volume(seed: int, shape=(40, 70, 90), classes=2, wrong=0.08):
     entropy = (math.log(classes) * np.exp(-3 * near)).astype(np.float32)
     image = (1000 + 300 * field + 80 * random.standard_normal(shape)).astype(np.float32)
     return image, truth, human, labels, entropy
+
+
+def predicted(labels: np.ndarray, entropy: np.ndarray) -> Prediction:
+    """What a model said, of which slices show labels and entropy; every other map is 0."""
+    maps = {"probability", "mutual", "spread", "deviation"} & {field.name for field in fields(Prediction)}
+    blank = np.zeros_like(entropy)
+    return Prediction(labels=labels, entropy=entropy, seed=0, samples=16, **dict.fromkeys(maps, blank))
 
 
 def curves(end: str, seed: int) -> dict[str, tuple[float, ...]]:
@@ -117,8 +125,7 @@ def write_run(
             case = Labelled(
                 data, domain, name, Volume(grey), true if truth else None, human, f"{number:064x}"
             )  # fmt: skip
-            blank = np.zeros_like(entropy)
-            keeper.add(case, Prediction(labels, blank, entropy, blank, blank, seed=0, samples=16))
+            keeper.add(case, predicted(labels, entropy))
             rows.append(row(case, labels, entropy, number, tuple(classes), full, **changes))
             if truth:
                 otsu = row(case, human, entropy, number, tuple(classes), False)

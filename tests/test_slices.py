@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from report_runs import HASH, volume
+from report_runs import HASH, predicted, volume
 
 from segbench.errors import InputError
 from segbench.evaluate import kept, slices
@@ -15,7 +15,6 @@ from segbench.evaluate.cases import Labelled
 from segbench.evaluate.kept import read_slices
 from segbench.evaluate.patches import worst
 from segbench.evaluate.slices import FILE, Facts, Keeper
-from segbench.predict import Prediction
 from segbench.volume import Volume
 
 FACTS = Facts(model_hash=HASH, samples=16, seed=0, engine="fake", precision="f32", classes=("void", "active"))
@@ -24,8 +23,7 @@ FACTS = Facts(model_hash=HASH, samples=16, seed=0, engine="fake", precision="f32
 def made(shape=(9, 40, 50), seed=0, name="Tesla", truth=True):
     grey, true, human, labels, entropy = volume(seed, shape)
     case = Labelled("battery16", name, name, Volume(grey), true if truth else None, human, f"{seed:064x}")
-    blank = np.zeros_like(entropy)
-    return case, Prediction(labels, blank, entropy, blank, blank, seed=0, samples=16)
+    return case, predicted(labels, entropy)
 
 
 def run(folder, *cases):
