@@ -411,6 +411,13 @@ def test_confusion_that_is_none(tmp_path, segbench, matrix):
     refused(segbench("report", path, "--out", tmp_path / "p.html"), "no square of counts")
 
 
+def test_a_score_that_is_none(tmp_path, segbench):
+    path = write_run(tmp_path / "r", slices=False, shape=(2, 8, 8))
+    rows = [r.model_copy(update={"metrics": {"accuracy_truth": 1e308}}) for r in read_rows(path / "rows.json")]
+    write_rows(path / "rows.json", rows)
+    refused(segbench("report", path, "--out", tmp_path / "p.html"), "E35: accuracy_truth is 1e.308, which is no score")
+
+
 def test_damaged_slices_are_one_line_and_nothing_is_written(tmp_path, segbench):
     path = write_run(tmp_path / "r")
     data = (path / "slices.npz").read_bytes()

@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 from report_runs import HASH, predicted, volume
 
+from segbench.data import battery16
 from segbench.errors import InputError
 from segbench.evaluate import kept, slices
 from segbench.evaluate.cases import Labelled
 from segbench.evaluate.kept import read_slices
 from segbench.evaluate.patches import worst
+from segbench.evaluate.run import Request
+from segbench.evaluate.run import run as run_eval
 from segbench.evaluate.slices import FILE, Facts, Keeper
+from segbench.report.run import report
 from segbench.volume import Volume
 
 FACTS = Facts(model_hash=HASH, samples=16, seed=0, engine="fake", precision="f32", classes=("void", "active"))
@@ -81,6 +85,24 @@ def test_the_same_run_gives_the_same_bytes(tmp_path):
         (tmp_path / name).mkdir()
         run(tmp_path / name)
     assert (tmp_path / "a" / FILE).read_bytes() == (tmp_path / "b" / FILE).read_bytes()
+
+
+def test_an_evaluation_keeps_its_slices(tiny, tmp_path):
+    asked = Request(str(tiny.path), "Tesla", samples=2, engine="onnxruntime", size=40, out=tmp_path / "run")
+    (row, *_) = run_eval(asked).rows
+    report([tmp_path / "run"], tmp_path / "page.html")
+    found = read_slices(tmp_path / "run")
+    (case,) = battery16.load(["Tesla"], 40)
+    layers, at = found.layers(0), list(found.about.cases[0].z)
+    np.testing.assert_array_equal(layers["truth"], case.truth[at])
+    np.testing.assert_array_equal(layers["human"], case.label[at])
+    assert (found.about.facts.model_hash, found.about.facts.samples) == (row.model_hash, row.samples)
+    assert found.about.facts.command == (
+        f"segbench eval --zoo {tiny.path} --domain Tesla --samples 2 --seed 0 --engine onnxruntime --size 40 "
+        f"--out {tmp_path / 'run'}"
+    )
+    assert "11 of" not in (tmp_path / "page.html").read_text()
+    assert (tmp_path / "page.html").read_text().count("<img") >= 6
 
 
 def test_without_a_truth(tmp_path):

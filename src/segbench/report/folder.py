@@ -65,12 +65,12 @@ class Run:
     def classes(self) -> tuple[str, ...]:
         """Names of the classes: as kept, or as the scores name them."""
         if self.slices is not None and self.slices.about.facts.classes:
-            return self.slices.about.facts.classes
+            return self.slices.about.facts.classes[:CLASSES]
         keys = list(dict.fromkeys(key for row in self.rows for key in row.metrics))
         for end in ("_human", "_truth"):
             names = tuple(key[3 : -len(end)] for key in keys if key.startswith("f1_") and key.endswith(end))
             if names:
-                return names
+                return names[:CLASSES]
         return ()
 
     @cached_property
@@ -148,6 +148,9 @@ def _with_slices(run: Run, kept: Slices | None) -> Run:
 
 
 def _check(file: Path, row: Row) -> None:
+    for name, value in row.metrics.items():
+        if abs(value) > COUNT:
+            raise InputError(f"{printable(str(file))}: {where(row)}: {shown(name)} is {value:.3g}, which is no score")
     every: Sequence[Confusion | None] = (row.confusion_truth, row.confusion_human, *row.blocks)
     for counts in every:
         if counts is None:

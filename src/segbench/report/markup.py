@@ -77,5 +77,5 @@ def _name(key: str) -> str:
 def _value(value: Attribute) -> str:
     if value is True:
         return ""
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    text = value if isinstance(value, str) else f"{value:.6g}" if isinstance(value, float) else str(value)
     return f'="{escape(text)}"'

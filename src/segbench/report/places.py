@@ -12,6 +12,7 @@ EACH = 8
 """Squares that are shown by each rule."""
 OF_ONE = 2
 """Of one volume at most: the next one teaches more."""
+RANKED = {"sure": "wrong and sure", "unsure": "right and unsure"}
 HEADINGS: dict[Rule, str] = {"wrong": "Most wrong", "sure": "Wrong and sure of it", "unsure": "Right and unsure"}
 
 
@@ -69,6 +70,8 @@ def _square(run: Run, number_: int, at: int, patch: Patch) -> Markup:
     ]  # fmt: skip
     name = shown(case.domain) if case.case == case.domain else f"{shown(case.domain)}/{shown(case.case)}"
     said = f"{percent(patch.error, 0)} wrong, uncertainty {number(patch.uncertainty, 2)}"
+    if patch.rule in RANKED:
+        said = f"{percent(patch.score, 0)} {RANKED[patch.rule]}; {said}"
     alt = (
         f"{name}, slice z {patch.z}, row {patch.y}, column {patch.x}: image, reference, prediction, error, uncertainty"
     )
