@@ -19,7 +19,7 @@ HASH = "ab" * 32
 CLASSES = ("void", "active")
 
 
-def volume(seed: int, shape=(40, 70, 90), classes=2, wrong=0.08):
+def volume(seed: int, shape=(24, 64, 72), classes=2, wrong=0.08):
     """Image, truth, human label, labels and entropy of blobs: errors and uncertainty where phases meet."""
     random = np.random.default_rng(seed)
     field = random.standard_normal(shape)
@@ -93,7 +93,7 @@ def row(case: Labelled, labels, entropy, number: int = 0, classes=CLASSES, full:
     metrics["entropy"] = float(entropy.mean(dtype=np.float64))
     reference = ends[end]
     parts = [
-        (slice(z, z + 20), slice(y, y + 35), slice(x, x + 30)) for z in (0, 20) for y in (0, 35) for x in (0, 30, 60)
+        (slice(z, z + 12), slice(y, y + 32), slice(x, x + 24)) for z in (0, 12) for y in (0, 32) for x in (0, 24, 48)
     ]
     blocks = [confusion(reference[part], labels[part], len(classes)) for part in parts if reference[part].size]
     z, y, x = case.image.shape
@@ -110,7 +110,7 @@ def row(case: Labelled, labels, entropy, number: int = 0, classes=CLASSES, full:
 
 
 def write_run(
-    folder: Path, domains=("E35", "Tesla", "Litarion"), cases: int = 1, shape=(40, 70, 90), classes=CLASSES,
+    folder: Path, domains=("E35", "Tesla", "Litarion"), cases: int = 1, shape=(24, 64, 72), classes=CLASSES,
     truth: bool = True, slices: bool = True, full: bool = True, data: str = "battery16", wrong: float = 0.05,
     facts: dict | None = None, **changes,
 ) -> Path:  # fmt: skip

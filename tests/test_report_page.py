@@ -97,7 +97,7 @@ def test_the_keyboard_moves_the_slices(browser, page):
     assert set(browser.run(SHOWN)) == {5}
     browser.press("ArrowRight")
     assert browser.run(state) == ["6", f"z {planes[6]}"]
-    assert browser.run("document.querySelector('.case output').textContent") == f"z {planes[6]} of 0 to 39"
+    assert browser.run("document.querySelector('.case output').textContent") == f"z {planes[6]} of 0 to 23"
     shown = browser.run(SHOWN)
     assert set(shown) == {6}  # all layers of the volume, and both runs'
     assert len(shown) == 9

@@ -35,7 +35,7 @@ def plot(runs: Sequence[Run]) -> Markup | None:
     flat = [*(point for each in every for point in each), *study]
     chart = Chart(
         axis([x for _, x, _ in flat], "accuracy against the human label"),
-        axis([y for _, _, y in flat], "viability of the model - of the label", zero=True), 620, 400,
+        axis([y for _, _, y in flat], "viability of the model - of the label", zero=True), 480, 360,
     )  # fmt: skip
     marks = [chart.curve([chart.x.low, chart.x.high], [0, 0], "ideal")]
     said = [f"{d}, printed by the study: accuracy {number(x)}, gap {number(y, 2)}" for d, x, y in study]
@@ -67,7 +67,7 @@ def _apart(chart: Chart, found: Sequence[Point]) -> list[Point]:
     for domain, x, y in found:
         text = shown(domain)[:24]
         at, down, wide = chart.px(x), chart.py(y), 6.0 * len(text)
-        if all(abs(down - other) > 10 or at + wide < left or at > left + span for left, other, span in kept):
+        if all(abs(down - other) > 12 or at + wide < left or at > left + span for left, other, span in kept):
             kept.append((at, down, wide))
             named.append((text, x, y))
     return named
