@@ -158,8 +158,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_code_and_resources_and_nothing_else(wheel):
     held = set(zipfile.ZipFile(wheel).namelist())
-    beside = {name(path).removeprefix("src/") for path in (ROOT / "src/segbench/view").glob("page.[!p]*")}
-    assert {Path(path).suffix for path in beside} == {".html", ".css", ".js"}
+    there = [path for path in (ROOT / "src/segbench").rglob("*.*") if path.suffix in (".html", ".css", ".js")]
+    beside = {name(path).removeprefix("src/") for path in there}
+    assert len(beside) == 7  # of view and report three each, and their common style
     code = {name(path).removeprefix("src/") for path in MODULES} | {"segbench/py.typed"} | beside
     resources = {
         f"segbench/_resources/{name(path)}"

@@ -54,7 +54,10 @@ def eval_(
     size: Size = 96,
     invert: Annotated[bool, typer.Option("--invert", help="Material is dark: segment the negative.")] = False,
     unverified: Unverified = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for rows.json, table.md, table.csv and panels.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for rows.json, table.md, table.csv, panels and slices; for segbench report."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Evaluate a model: accuracy, IoU, F1, viability and uncertainty of every domain, beside baselines.
@@ -281,3 +284,27 @@ def view(
     from segbench.cli.view import run_view
 
     run_view(result, out, scan, edge)
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Folders that segbench eval --out wrote.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option(help="The HTML file to write.", show_default=False)],
+) -> None:
+    """Write evaluations as one HTML page to look at: tables, slices, curves, worst places, where it all came from.
+
+    It needs no network and nothing installed but a browser, which also prints it. Several runs on the same volumes
+    stand side by side, with their differences; runs on other data stand apart.
+
+    \b
+    Examples:
+      segbench eval --zoo vnet-battery --domain all --out runs/battery
+      segbench report runs/battery --out battery.html
+      segbench report runs/battery runs/battery-twin --out both.html
+    """
+    from segbench.cli.report import run_report
+
+    run_report(runs, out)

@@ -1,5 +1,6 @@
-"""One evaluation from names to a run folder: rows.json, table.md, table.csv and panels."""
+"""One evaluation from names to a run folder: rows.json, table.md, table.csv, panels and slices."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from segbench.evaluate.cases import BATTERY16, ROBUSTNESS, Labelled, Source, ope
 from segbench.evaluate.eval import Progress, evaluate
 from segbench.evaluate.printed import sandia
 from segbench.evaluate.robustness import degraded
+from segbench.evaluate.slices import FILE, Facts, Keeper
 from segbench.evaluate.source import card_hash
 from segbench.evaluate.table import Table, comma_separated, markdown, provenance, tables
 from segbench.io import check_output_folder, write_bytes
@@ -89,10 +91,12 @@ def run(
     if counted is not None:
         counted(len(data.domains))
     kept: list[panels.Panel] = []
+    keeper = Keeper(data.classes)
 
     def keep(case: Labelled, prediction: Prediction) -> None:
         if request.data != ROBUSTNESS:  # some hundred volumes: they are shown as curves
             kept.append(panels.panel(case, prediction))
+            keeper.add(case, prediction)
 
     rows = tuple(evaluate(model, engine, data, request.samples, request.seed, progress, keep, invert=request.invert))
     trained_on = model.card.training.domains if request.data == BATTERY16 else ()
@@ -103,7 +107,28 @@ def run(
     if request.out is not None:
         page = markdown(made, f"{model.card.name} on {data.name}", provenance(rows, data.note))
         _write(request.out, rows, made, page, kept, trained_on)
+        own = next(row for row in rows if row.kind == "case")
+        facts = Facts(
+            model_hash=model.hash, samples=own.samples, seed=own.seed, engine=own.engine, precision=own.precision,
+            classes=data.classes, trained_on=trained_on, note=data.note, command=command(request),
+        )  # fmt: skip
+        keeper.write(request.out / FILE, facts)
     return Result(rows, made, data.note, engine.note)
+
+
+def command(request: Request) -> str:
+    """What a user types to have `request` run; options that have their default are left out."""
+    words = ["segbench", "eval", "--zoo", request.zoo, "--domain", request.domain, "--samples", str(request.samples)]
+    words += ["--seed", str(request.seed)]
+    given = ("data", "root", "engine", "precision", "threads", "device", "size", "out")
+    for name in given:
+        value = getattr(request, name)
+        if value != getattr(Request, name):
+            words += [f"--{name}", str(value)]
+    if request.thin is not None:
+        words.append("--thin" if request.thin else "--no-thin")
+    words += [f"--{name}" for name in ("invert", "unverified") if getattr(request, name)]
+    return shlex.join(words)
 
 
 def _write(

@@ -5,16 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from segbench.document.colours import LABELS
+from segbench.io.message import printable
+
 LONGEST = 500  # characters of a text that a page shows
 UNIT = 1e-4  # of maps, where a result does not say
 MOST = 256  # classes; labels are uint8
 
 Colour = tuple[int, int, int, int]
-# The second is active material in most models; the rest are told apart by people of any colour vision (Okabe, Ito).
-COLOURS: tuple[Colour, ...] = (
-    (86, 180, 233, 255), (230, 159, 0, 255), (0, 158, 115, 255), (204, 121, 167, 255),
-    (240, 228, 66, 255), (0, 114, 178, 255), (213, 94, 0, 255),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class About:
 
     def colour(self, value: int) -> Colour:
         """Of the label `value`, which may have none in the file."""
-        return self.colours.get(value, COLOURS[value % len(COLOURS)])
+        return self.colours.get(value, (*LABELS[value % len(LABELS)], 255))
 
     def name(self, value: int) -> str:
         """Of the label `value`, which may have none in the file."""
@@ -90,11 +88,6 @@ def about(said: object, labels: Mapping[str, Any]) -> About:
         colours=_colours(labels),
         unit=unit if (unit := _number(told.get("unit_of_maps"))) and 1e-6 <= unit <= 1 else UNIT,
     )
-
-
-def printable(text: str) -> str:
-    """`text` in one line, without what a terminal would obey."""
-    return " ".join("".join(mark if mark.isprintable() else " " for mark in text).split())
 
 
 def _shares(fractions: Mapping[str, Any]) -> tuple[Share, ...]:

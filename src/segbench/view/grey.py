@@ -7,7 +7,7 @@ import numpy as np
 from segbench.errors import InputError
 from segbench.io import blocks, open_volume
 from segbench.io.location import locate
-from segbench.view.about import printable
+from segbench.io.message import printable
 from segbench.view.result import Level
 from segbench.volume import Float32, Volume
 

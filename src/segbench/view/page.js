@@ -8,11 +8,6 @@ const STRIDE = [Y * X, X, 1];
 const AXES = "zyx";
 // What is nearly everywhere nearly nothing: where it is, the scan shows through.
 const FAINT = ["entropy", "mutual_information"];
-// Stops of viridis and of inferno, evenly spaced.
-const RAMPS = {
-  probability: ["440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725"],
-  other: ["000004", "210c4a", "57106e", "8a226a", "bc3754", "e45a31", "f98e09", "f9cb35", "fcffa4"],
-};
 const EXTENT = about.shape.map((n, a) => n * about.factor[a] * (about.voxel_um ? about.voxel_um[a] : 1));
 const layers = {};
 const cross = about.shape.map((n) => n >> 1);
@@ -40,7 +35,7 @@ async function unpack(id) {
 // ---- colours
 
 function stops(name) {
-  return (RAMPS[name] || RAMPS.other).map((hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)));
+  return (about.ramps[name] || about.ramps.other).map((hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)));
 }
 
 /** Red, green, blue and opacity (0 to 1) of each byte of the overlay. */

@@ -1,19 +1,16 @@
 """The page: one HTML file with its layers inside. No text of a result becomes markup or code."""
 
-import base64
-import hashlib
 import html
-import json
-import re
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any
 
-from segbench.view.about import printable
+from segbench.document import MOST, base_style, fill, inside_script, policy, resource, short
+from segbench.document.colours import INFERNO, VIRIDIS
+from segbench.io.message import printable
 from segbench.view.layers import TITLES, Layer
 from segbench.view.result import Level, Result
 
-MOST = 200  # characters of a text in the header
+PACKAGE = "segbench.view"
 
 
 def page(result: Result, level: Level, layers: Sequence[Layer], warnings: Sequence[str]) -> str:
@@ -25,19 +22,17 @@ def page(result: Result, level: Level, layers: Sequence[Layer], warnings: Sequen
         layers: Of that level.
         warnings: What the reader must know before looking, a sentence each.
     """
-    script, style = _resource("page.js"), _resource("page.css")
+    script, style = resource(PACKAGE, "page.js"), base_style() + resource(PACKAGE, "page.css")
     data = "\n".join(f'<script type="text/plain" id="layer-{layer.name}">{layer.packed}</script>' for layer in layers)
     parts = {
         "title": html.escape(f"{printable(result.folder.name)} - segbench"),
-        # nothing is loaded and no other script runs, whatever a name in a file holds
-        "policy": f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'",
+        "policy": policy(script, style),
         "style": style,
         "script": script,
-        "about": _json(_about(result, level, layers, warnings)),
+        "about": inside_script(_about(result, level, layers, warnings)),
         "layers": data,
     }
-    # in one pass: what is filled in is not searched again
-    return re.sub(r"\{\{(\w+)\}\}", lambda hole: parts[hole[1]], _resource("page.html"))
+    return fill(resource(PACKAGE, "page.html"), parts)
 
 
 def resolution(level: Level) -> str:
@@ -55,8 +50,8 @@ def _about(result: Result, level: Level, layers: Sequence[Layer], warnings: Sequ
     values = sorted({*range(len(said.classes)), *said.colours})
     return {
         "name": printable(result.folder.name),
-        "facts": [[name, _short(text)] for name, text in _facts(result, level)],
-        "warnings": [_short(text, 3 * MOST) for text in (*warnings, *said.warnings)],
+        "facts": [[name, short(text)] for name, text in _facts(result, level)],
+        "warnings": [short(text, 3 * MOST) for text in (*warnings, *said.warnings)],
         "shape": level.shape,
         "full": result.levels[0].shape,
         "factor": level.factor,
@@ -65,11 +60,12 @@ def _about(result: Result, level: Level, layers: Sequence[Layer], warnings: Sequ
             layer.name: {"title": TITLES[layer.name], "low": layer.low, "high": layer.high, "unit": layer.unit}
             for layer in layers
         },
-        "classes": [{"value": v, "name": _short(said.name(v)), "rgba": said.colour(v)} for v in values],
+        "classes": [{"value": v, "name": short(said.name(v)), "rgba": said.colour(v)} for v in values],
+        "ramps": {"probability": VIRIDIS, "other": INFERNO},
         "colours": [said.colour(v) for v in range(256)],
-        "of": _short(said.name(1)) if len(said.classes) == 2 else "",
+        "of": short(said.name(1)) if len(said.classes) == 2 else "",
         "shares": [
-            {"name": _short(share.name), "mean": share.mean, "low": share.low, "high": share.high}
+            {"name": short(share.name), "mean": share.mean, "low": share.low, "high": share.high}
             for share in said.shares
         ],
     }
@@ -93,24 +89,3 @@ def _facts(result: Result, level: Level) -> list[tuple[str, str]]:
 def _edges(voxel_um: tuple[float, float, float]) -> str:
     edges = [f"{edge:.4g}" for edge in voxel_um]
     return (edges[0] if len(set(edges)) == 1 else " x ".join(edges)) + " µm"
-
-
-def _short(text: str, most: int = MOST) -> str:
-    """Its beginning and its end: the end of a path is its name."""
-    return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2 :]}"
-
-
-def _json(value: Any) -> str:  # noqa: ANN401
-    """JSON that can stand inside a <script>: nothing in it ends the element or begins another."""
-    text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-    for mark in "<>&\u2028\u2029":
-        text = text.replace(mark, f"\\u{ord(mark):04x}")
-    return text
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _resource(name: str) -> str:
-    return (files("segbench.view") / name).read_text(encoding="utf-8")

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segbench.errors import InputError
-from segbench.view.about import About, about, printable
+from segbench.io.message import printable
+from segbench.view.about import About, about
 from segbench.volume import UInt8
 
 UInt16 = npt.NDArray[np.uint16]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from segbench.errors import InputError, OutputError, SegbenchError
 from segbench.io import check_output_folder, write_bytes
-from segbench.view.about import printable
+from segbench.io.message import printable
 from segbench.view.grey import open_scan, reduced
 from segbench.view.layers import PAGE_BYTES, Layer, carried, grey_layer
 from segbench.view.page import page, resolution
