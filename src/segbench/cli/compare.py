@@ -78,5 +78,5 @@ def show(found: Comparison) -> None:
     console = results()
     console.print(table)
     for note in (found.how, *found.notes):
-        console.print(f"  {note}", style="dim", markup=False)
-    console.print(summary(found), style="bold" if found.passed else "bold red", soft_wrap=True, markup=False)
+        console.print(Text(f"  {note}", style="dim"), soft_wrap=True)
+    console.print(Text(summary(found), style="bold" if found.passed else "bold red"), soft_wrap=True)
