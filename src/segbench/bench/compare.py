@@ -70,7 +70,7 @@ def compare(base: Bench, new: Bench, repeats: Sequence[Bench] = (), allow: Seque
     if not keys:
         raise InputError(f"{base.name} and {new.name} have no contender of segbench in common")
     if 0 < len(repeats) < FEWEST:
-        raise InputError(f"one --repeat says next to nothing of the noise: give at least {FEWEST}, better four")
+        raise InputError(f"one --repeat says next to nothing of the noise: give at least {FEWEST}, better eight")
     for key in keys:
         for name, one in ((new.name, now[key]), *((r.name, r.own.get(key)) for r in repeats)):
             _same_work(base.name, old[key], name, one)

@@ -144,7 +144,7 @@ def zoo_store(
         list[str], typer.Option(metavar="RUN", help="An evaluation of it; one for each data set.", show_default=False)
     ],
     repeat: Annotated[
-        list[str] | None, typer.Option(metavar="RUN", help="The same with another seed; two or more, better four.")
+        list[str] | None, typer.Option(metavar="RUN", help="The same with another seed; two or more, better eight.")
     ] = None,
     to: Annotated[Path | None, typer.Option(help="Folder of stored releases; evaluate/releases by default.")] = None,
 ) -> None:

@@ -157,7 +157,7 @@ def _check(
     if True in siblings and rows[0].model_hash == first[0].model_hash:
         raise InputError("--repeat: of other weights, while BASE and NEW have the same: repeat BASE with other seeds")
     if len(given) + len(base.repeats) < FEWEST and given:
-        raise InputError(f"one --repeat says next to nothing of the noise: give at least {FEWEST}, better four")
+        raise InputError(f"one --repeat says next to nothing of the noise: give at least {FEWEST}, better eight")
 
 
 def _weight(first: Sequence[Row], rows: Sequence[Row]) -> float:
@@ -176,8 +176,8 @@ def _differs(first: Sequence[Row], rows: Sequence[Row]) -> str:
 
 def _unrepeated(first: Sequence[Row], rows: Sequence[Row]) -> tuple[str, ...]:
     said = (
-        f"no repeats of BASE: noise is taken from the blocks of each volume, which do not see what masks do to a whole "
-        f"volume; give --repeat RUN at least {FEWEST} times",
+        "no repeats of BASE: limits are what two volumes of one kind differ by, so that only gross losses are found; "
+        f"give --repeat RUN at least {FEWEST} times, better eight",
     )
     if first[0].model_hash == rows[0].model_hash and first[0].samples == rows[0].samples:
         return (f"the model is the same: with --seed {first[0].seed} NEW would be compared exactly", *said)

@@ -20,7 +20,6 @@ from segbench.metrics.reliability import Float64
 from segbench.rows import Row
 
 ALARM = 0.05
-BORROWED = 4  # repeats that the other domains are worth to one domain: the false alarm is simulated in the tests
 DRAWS = 1000
 FEWEST = 2  # repeats: two runs alone say next to nothing of their spread
 
@@ -58,68 +57,54 @@ def quantile(freedom: float, comparisons: int) -> float:
 
 
 def of_repeats(runs: Float64, weight: float) -> tuple[list[Noise], Noise]:
-    """Noise of each domain and of their mean.
+    """Noise of each domain and of their mean, each from its own standard deviation.
 
-    A variance of a few runs is itself uncertain, and a domain that happens to look quiet would raise the alarm. So
-    each is drawn towards the mean variance of all domains, which counts as much as `BORROWED` further repeats. The
-    variance of the mean is drawn towards the same, which is safe: a mean is never noisier than what it is made of.
+    Nothing is pooled: masks move a domain that a model was trained on a hundred times less than one that it never saw,
+    and they move all domains together, so that neither another domain nor the mean says what to expect of one.
 
     Args:
         runs: One score, shape (runs, domains); NaN where undefined.
         weight: Variance of the difference of two runs in units of a run's variance; 2 where both are alike.
     """
-    count, domains = runs.shape
-    own = np.var(runs, axis=0, ddof=1)
-    measured = own[~np.isnan(own)]
-    if count <= FEWEST or not measured.size:
-        return [UNKNOWN] * domains, UNKNOWN
-    freedom = count - 1
-    borrowed = min(BORROWED, freedom * (measured.size - 1))
-    prior = float(measured.mean())
-
-    def drawn(variance: float) -> Noise:
-        found = (borrowed * prior + freedom * variance) / (borrowed + freedom)
-        return Noise(math.sqrt(weight * found), borrowed + freedom)
-
-    mean = float(np.var(runs[:, ~np.isnan(own)].mean(axis=1), ddof=1))
-    return [UNKNOWN if math.isnan(v) else drawn(float(v)) for v in own], drawn(mean)
+    if len(runs) <= FEWEST:
+        return [UNKNOWN] * runs.shape[1], UNKNOWN
+    known = ~np.isnan(runs).any(axis=0)
+    lines = [*runs.T, runs[:, known].mean(axis=1) if known.any() else np.full(len(runs), math.nan)]
+    deviations = [math.sqrt(weight * float(np.var(line, ddof=1))) for line in lines]
+    found = [UNKNOWN if math.isnan(deviation) else Noise(deviation, len(runs) - 1) for deviation in deviations]
+    return found[:-1], found[-1]
 
 
 def of_blocks(base: Sequence[Row], new: Sequence[Row], name: str, classes: Sequence[str]) -> Noise:
-    """Noise of a domain's difference by the paired bootstrap: the same blocks are drawn again in both runs.
+    """Noise of a domain's difference by the bootstrap, where there are no repeats: blocks are drawn again in each run.
 
-    It says how far the difference would move on other material of the kind, and nothing of what other masks do to a
-    whole volume.
+    It is what two volumes of one kind differ by. The same blocks are not drawn in both: their paired difference hardly
+    moves, since masks act on a whole volume, and would call most changes of masks a change of the model.
 
     Args:
         base: Cases of the domain.
-        new: The same cases in the same order.
+        new: The same cases.
         name: A score that follows from the confusion matrix; any other cannot be measured so.
         classes: Names of the classes, for F1.
     """
-    variances, fewest = [], math.inf
-    for one, other in zip(base, new, strict=True):
-        a, b = np.array(one.blocks, dtype=np.int64), np.array(other.blocks, dtype=np.int64)
-        if len(a) < 2 or a.shape != b.shape or not np.array_equal(a.sum(axis=2), b.sum(axis=2)):
+    variances: list[float] = []
+    fewest = math.inf
+    for row in (*base, *new):
+        blocks = np.array(row.blocks, dtype=np.float64)  # which holds such counts exactly, and is multiplied quickly
+        found = score(np.tensordot(_times(len(blocks)), blocks, axes=1), name, classes) if len(blocks) > 1 else None
+        if found is None:
             return UNKNOWN
-        # float64 holds such counts exactly and is multiplied quickly
-        first, second = (
-            score(np.tensordot(_times(len(a)), c.astype(np.float64), axes=1), name, classes) for c in (a, b)
-        )
-        if first is None or second is None:
-            return UNKNOWN
-        variances.append(float(np.nanvar(second - first, ddof=1)))
-        fewest = min(fewest, len(a) - 1)
-    return Noise(math.sqrt(sum(variances)) / len(variances), fewest) if variances else UNKNOWN
+        variances.append(float(np.nanvar(found, ddof=1)))
+        fewest = min(fewest, len(blocks) - 1)
+    return Noise(math.sqrt(sum(variances)) / len(base), fewest) if variances else UNKNOWN
 
 
 def mean_of(each: Sequence[Noise]) -> Noise:
-    """Noise of the mean over domains that know nothing of each other."""
+    """Noise of the mean over domains, as if they moved together: that is what masks make them do."""
     known = [noise for noise in each if not math.isnan(noise.deviation)]
     if not known:
         return UNKNOWN
-    together = math.sqrt(sum(noise.deviation**2 for noise in known)) / len(known)
-    return Noise(together, min(noise.freedom for noise in known))
+    return Noise(sum(noise.deviation for noise in known) / len(known), min(noise.freedom for noise in known))
 
 
 def score(counts: npt.NDArray[Any], name: str, classes: Sequence[str]) -> Float64 | None:

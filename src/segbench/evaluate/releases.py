@@ -140,7 +140,7 @@ def make_release(model: Model, runs: Sequence[Run], repeats: Sequence[Run]) -> R
     if again and any(row.samples != base[0].samples for rows in again.values() for row in rows):
         raise InputError(f"--repeat: not of T = {base[0].samples}, as --rows is")
     if len(again) == 1:
-        raise InputError("one --repeat says next to nothing of the noise: give at least two, better four")
+        raise InputError("one --repeat says next to nothing of the noise: give at least two, better eight")
     groups = [tuple(Run(f"--repeat of seed {seed}", tuple(rows)).own.values()) for seed, rows in again.items()]
     card = model.card
     if not NAMED.fullmatch(f"{card.name}@{card.version}"):
