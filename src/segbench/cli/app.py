@@ -177,6 +177,47 @@ def tables(
 
 
 @app.command()
+def compare(
+    base: Annotated[
+        str, typer.Argument(metavar="BASE", help="A run, a benchmark, or NAME@VERSION.", show_default=False)
+    ],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Likewise: what is asked about.", show_default=False)],
+    repeat: Annotated[
+        list[str] | None, typer.Option(metavar="RUN", help="A further run of BASE with another seed: two or more.")
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METRIC=VALUE", help="What a score may get worse by, whatever its noise."),
+    ] = None,
+    speed: Annotated[bool, typer.Option("--speed", help="Compare wall time too, on one machine.")] = False,
+    releases: Annotated[
+        Path | None, typer.Option(help="Folder of stored releases; evaluate/releases by default.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(help="JUnit XML to write: a test case per score and domain.")] = None,
+    markdown: Annotated[str | None, typer.Option(metavar="FILE|-", help="Markdown; - for standard output.")] = None,
+    json: Json = False,
+) -> None:
+    """Gate a release: is NEW worse than BASE in accuracy, calibration or uncertainty of any domain?
+
+    BASE and NEW are folders of segbench eval --out (or their rows.json), folders of segbench bench --out, or stored
+    releases. With the same model and masks, what differs is judged by what the precision may cost; else by noise, which
+    --repeat measures. docs/compare.md. Exit code 0: nothing is worse; 1: a regression; 2: they cannot be compared.
+
+    \b
+    Examples:
+      segbench compare vnet-battery@0.3.1 runs/eval
+      segbench compare runs/f32 runs/int8 --allow ece_truth=0.001 --junit compare.xml
+      segbench compare runs/old runs/new --repeat runs/old-1 --repeat runs/old-2 --markdown compare.md
+      segbench compare runs/old-bench runs/new-bench
+    """
+    from segbench.cli.compare import Asked, run_compare
+
+    asked = Asked(base, new, repeat or [], allow or [], speed, releases, junit, markdown, json)
+    if not run_compare(asked):
+        raise typer.Exit(1)
+
+
+@app.command()
 def bench(
     what: Annotated[
         str, typer.Argument(metavar="[metrics]", help="metrics: how fast they are; a model by default.")

@@ -137,6 +137,29 @@ def zoo_add(
     add_model(folder, rows or [], sibling or [], to)
 
 
+@zoo_app.command("store")
+def zoo_store(
+    model: Annotated[str, typer.Argument(help="A zoo model or a folder.", show_default=False)],
+    rows: Annotated[
+        list[str], typer.Option(metavar="RUN", help="An evaluation of it; one for each data set.", show_default=False)
+    ],
+    repeat: Annotated[
+        list[str] | None, typer.Option(metavar="RUN", help="The same with another seed; two or more, better eight.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder of stored releases; evaluate/releases by default.")] = None,
+) -> None:
+    """Store what was measured of a release, as NAME@VERSION for segbench compare; never overwritten.
+
+    \b
+    Examples:
+      segbench zoo store vnet-battery --rows runs/eval
+      segbench zoo store vnet-battery --rows runs/eval --repeat runs/eval-1 --repeat runs/eval-2
+    """
+    from segbench.cli.models import store_release
+
+    store_release(model, rows, repeat or [], to)
+
+
 @data_app.command("list")
 def data_list(json: Json = False) -> None:
     """List the domains of battery16.

@@ -40,6 +40,18 @@ def add_model(folder: Path, rows: list[Path], siblings: list[Path], to: Path) ->
     )
 
 
+def store_release(name: str, rows: list[str], repeats: list[str], to: Path | None) -> None:
+    """Stores the rows of a release for `segbench compare`."""
+    from segbench.evaluate.releases import make_release, read_run, store, store_folder
+
+    release = make_release(find(name), [read_run(run) for run in rows], [read_run(run) for run in repeats])
+    path = store(release, to or store_folder())
+    results().print(
+        f"{release.model}@{release.version}: {len(release.rows)} rows and {len(release.repeats)} repeats in {path}",
+        soft_wrap=True, markup=False,
+    )  # fmt: skip
+
+
 def add_ranges(folder: Path) -> None:
     """Measures what int8 needs and pins it in the card."""
     from segbench.export.ranges import RANGES, add
