@@ -2,7 +2,7 @@ from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -19,6 +19,7 @@ def apart(rng: np.random.Generator, kind: type) -> np.ndarray:
     return drawn[np.unique(place(drawn), return_index=True)[1]]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([np.float32, np.float64]))
 def test_on_scores_that_bins_can_tell_it_is_scikit_learns_value(seed, kind):
     rng = np.random.default_rng(seed)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, log_loss
 
@@ -103,6 +103,7 @@ def area(score: np.ndarray, error: np.ndarray) -> float:
     return float((np.cumsum(sorted_errors) / np.arange(1, len(error) + 1)).mean())
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_areas_are_their_definitions(seed):
     score, error = ordered(seed)

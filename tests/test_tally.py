@@ -325,6 +325,16 @@ def test_shapes_must_match_and_be_volumes():
         tally(flat, reference[0])
 
 
+@pytest.mark.parametrize("sure", [0, 1])
+def test_a_sure_error_is_not_infinite(sure):
+    """Seventy of them: the logarithm is taken of products, which must not run out of float64."""
+    p = np.full((1, 1, 70), sure, np.float32)
+    zeros = np.zeros_like(p)
+    found = tally(Maps(p, zeros, zeros, zeros, zeros), (1 - p).astype(np.uint8)).whole.reliability
+    assert found.mean_nll == pytest.approx(-np.log(1e-7), rel=1e-9)
+    assert found.mean_brier == 1
+
+
 def test_what_is_empty_is_undefined():
     nothing = Tally()
     assert np.isnan([nothing.whole.reliability.ece, nothing.band.ranking.auc(), nothing.patches[0].pavpu]).all()
