@@ -74,6 +74,8 @@ class Row(Strict):
         seed: Seed of the masks or of the baseline; None where nothing is random.
         thin: Whether each sample computed only the channels that it keeps.
         inverted: Whether the negative of the image was segmented.
+        calibrated: Whether the logits went through the card's calibration, where it has one; `model_hash` is the
+            card's either way.
         warnings: What spoke against trusting the prediction.
         metrics: Scores by name; NaN where undefined.
         confusion_truth: Against the truth; None where there is none.
@@ -105,6 +107,7 @@ class Row(Strict):
     seed: int | None
     thin: bool = False
     inverted: bool = False
+    calibrated: bool = True
     warnings: tuple[str, ...] = ()
     metrics: dict[str, Metric]
     confusion_truth: Confusion | None

@@ -30,6 +30,7 @@ class RunDefinition(Strict):
         seed: Of the masks.
         size: Edge of simulated volumes.
         precision: Of the engine.
+        uncalibrated: Whether the card's calibration is left out, to compare with it.
         of_seed: Whether it is a sibling: the same recipe trained from another seed.
     """
 
@@ -41,6 +42,7 @@ class RunDefinition(Strict):
     seed: int = Field(default=0, ge=0)
     size: int = Field(default=96, ge=1)
     precision: str = "f32"
+    uncalibrated: bool = False
     of_seed: bool = False
 
     @property
@@ -165,7 +167,7 @@ def request(run: RunDefinition, root: Path | None) -> Request:
     data = str(home() / "manifests" / f"{run.data}.toml") if run.measured else run.data
     return Request(
         _zoo(run), run.domain, data, root if run.measured else None, run.samples, run.seed,
-        precision=run.precision, size=run.size, out=results(run),
+        precision=run.precision, size=run.size, out=results(run), uncalibrated=run.uncalibrated,
     )  # fmt: skip
 
 
@@ -176,5 +178,6 @@ def command(run: RunDefinition) -> str:
     options += "" if run.size == 96 or run.measured else f" --size {run.size}"
     options += f" --seed {run.seed}" if run.seed else ""
     options += "" if run.precision == "f32" else f" --precision {run.precision}"
+    options += " --uncalibrated" if run.uncalibrated else ""
     out = f"--out evaluate/results/{run.name}"
     return f"segbench eval --zoo {run.zoo} --data {data} --samples {run.samples}{options} {out}"

@@ -74,9 +74,14 @@ def read(run: RunDefinition) -> tuple[Stored, str | None]:
         return stored, f"{run.name} was made with another {run.zoo} than the one that is here: {command(run)}"
     if row.samples != run.samples and (row.samples != 1 or (model and model.card.dropout)):
         return stored, f"{run.name} holds T = {row.samples} and the table wants {run.samples}: {command(run)}"
-    if row.precision != run.precision:
-        return stored, f"{run.name} is of {row.precision} and the table wants {run.precision}: {command(run)}"
+    there, wanted = _how(row.precision, row.calibrated), _how(run.precision, not run.uncalibrated)
+    if there != wanted:
+        return stored, f"{run.name} is of {there} and the table wants {wanted}: {command(run)}"
     return stored, None
+
+
+def _how(precision: str, calibrated: bool) -> str:
+    return precision if calibrated else f"{precision}, uncalibrated"
 
 
 def make(name: str, table: TableDefinition) -> Made:

@@ -206,7 +206,8 @@ def provenance(rows: Sequence[Row], note: str) -> str:
 
 def drawn(row: Row) -> str:
     """How many samples a model's row is of, in words."""
-    return f"T = {row.samples}, seed {row.seed}" if row.samples else "T = 0 (no dropout, one pass)"
+    said = f"T = {row.samples}, seed {row.seed}" if row.samples else "T = 0 (no dropout, one pass)"
+    return said if row.calibrated else f"{said}, uncalibrated"
 
 
 def markdown(made: Sequence[Table], heading: str, foot: str) -> str:

@@ -34,6 +34,7 @@ class Prediction:
         samples: How many there were; 0 for the deterministic twin, 1 for a model without dropout.
         warnings: What speaks against trusting it, a sentence each.
         inverted: Whether it is of the image's negative.
+        shares: Share of class 1 in each sample alone, T numbers; one for a single pass.
     """
 
     labels: UInt8
@@ -45,6 +46,7 @@ class Prediction:
     samples: int
     warnings: tuple[str, ...] = ()
     inverted: bool = False
+    shares: tuple[float, ...] = ()
 
 
 def predict(
@@ -77,6 +79,7 @@ def predict(
     warning = None if invert else polarity(volume).warning(volume.source)
     labels = np.empty(volume.shape, dtype=np.uint8)
     probability, entropy, mutual, spread = (np.empty(volume.shape, dtype=np.float32) for _ in range(4))
+    active = np.zeros(len(drawn), dtype=np.int64)
     grid = tiles(card, volume.shape)
     done = 0
 
@@ -84,6 +87,7 @@ def predict(
         found, at = said(logits, card, threads=engine.threads), tile.core
         probability[at], labels[at] = found.probability, found.labels
         entropy[at], mutual[at], spread[at] = found.entropy, found.mutual, found.spread
+        np.add(active, found.active, out=active)
 
     def count(_: Tile) -> None:
         nonlocal done
@@ -94,7 +98,8 @@ def predict(
     stream(volume, engine.bind(drawn), scaling, grid, finish, count)
     drawn_samples = samples if card.dropout else 1
     said_of_it = () if warning is None else (warning,)
-    return Prediction(labels, probability, entropy, mutual, spread, seed, drawn_samples, said_of_it, invert)
+    shares = tuple(float(share) for share in active / labels.size)
+    return Prediction(labels, probability, entropy, mutual, spread, seed, drawn_samples, said_of_it, invert, shares)
 
 
 @dataclass(frozen=True)
