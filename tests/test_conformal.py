@@ -37,6 +37,7 @@ from segbench.metrics.conformal import (
     rank,
     score,
     surely_controlled,
+    unit,
 )
 from segbench.predict import Prediction, predict
 from segbench.predict.bounds import assumption, possible, share_interval, sure
@@ -66,7 +67,7 @@ def fitted(**changes):
 
 
 @pytest.mark.parametrize(
-    ("n", "level", "place"), [(19, 0.95, 19), (9, 0.9, 9), (39, 0.9, 36), (200, 0.9, 181), (8, 0.9, 9)]
+    ("n", "level", "place"), [(19, 0.95, 19), (9, 0.9, 9), (39, 0.9, 36), (200, 0.9, 181), (8, 0.9, 9), (99, 0.55, 55)]
 )
 def test_the_rank_of_the_quantile_is_exact(n, level, place):
     assert rank(n, level) == place
@@ -122,19 +123,20 @@ def test_over_many_draws_the_coverage_is_its_closed_form():
 
 
 def test_the_order_of_samples_does_not_matter():
-    shares, truth = synthetic(20, seed=2, samples=16)
+    shares, truth = synthetic(200, seed=2, samples=64)
     for one, true in zip(shares, truth, strict=True):
         other = np.random.default_rng(0).permutation(one)
+        assert unit(one, 0) == unit(other, 0)  # to the last bit
         assert score(one, true, FLOOR) == score(other, true, FLOOR)
         assert interval(one, 1.5, FLOOR) == interval(other, 1.5, FLOOR)
 
 
 def test_an_interval_by_hand():
     shares = [0.4, 0.5, 0.6]  # percentiles .41 and .59; sd sqrt(2/300)
-    unit = math.sqrt(0.02 / 3) + 0.01
-    assert interval(shares, 2.0, 0.01) == pytest.approx((0.41 - 2 * unit, 0.59 + 2 * unit))
-    assert score(shares, 0.7, 0.01) == pytest.approx((0.7 - 0.59) / unit)
-    assert score(shares, 0.5, 0.01) == pytest.approx(-0.09 / unit)
+    step = math.sqrt(0.02 / 3) + 0.01
+    assert interval(shares, 2.0, 0.01) == pytest.approx((0.41 - 2 * step, 0.59 + 2 * step))
+    assert score(shares, 0.7, 0.01) == pytest.approx((0.7 - 0.59) / step)
+    assert score(shares, 0.5, 0.01) == pytest.approx(-0.09 / step)
     assert interval(shares, 100.0, 0.01) == (0.0, 1.0)
     low, high = interval(shares, -100.0, 0.01)  # inwards at most to its middle
     assert low == pytest.approx(high) == pytest.approx(0.5)
@@ -241,15 +243,28 @@ def test_mapie_finds_the_same(alpha):
     assert float(controller.best_predict_param[0]) == pytest.approx(MAPIE_CRC[alpha], abs=1e-6)
 
 
+# MAPIE 1.6.0, compute_hoeffding_bentkus_p_value(means, 150, 0.05), mean loss: p
+MAPIE_HB = {
+    0.0: 0.0004555549744836641,
+    0.004: 0.0038914143624219906,
+    0.02: 0.14887977690850285,
+    0.04: 0.8445039435953471,
+}
+
+
+def test_the_bound_with_confidence_is_the_one_that_mapie_recorded():
+    assert [conformal._chance(mean, 150, 0.05) for mean in MAPIE_HB] == pytest.approx(list(MAPIE_HB.values()), rel=1e-9)
+    assert conformal._chance(0.05, 150, 0.05) == 1
+
+
 @pytest.mark.skipif(importlib.util.find_spec("mapie") is None, reason="MAPIE is not installed")
 def test_mapie_has_the_same_bound_and_quantile():
     from mapie.regression import SplitConformalRegressor
     from mapie.risk_control.methods import compute_hoeffding_bentkus_p_value
     from sklearn.dummy import DummyRegressor
 
-    means = np.array([0.0, 0.004, 0.02, 0.04])
-    expected = compute_hoeffding_bentkus_p_value(means, 150, 0.05)[:, 0]
-    assert [conformal._chance(float(m), 150, 0.05) for m in means] == pytest.approx(expected.tolist(), rel=1e-9)
+    found = compute_hoeffding_bentkus_p_value(np.array(list(MAPIE_HB)), 150, 0.05)[:, 0]
+    assert found.tolist() == pytest.approx(list(MAPIE_HB.values()), rel=1e-12)
     errors = np.random.default_rng(3).standard_normal(57)
     constant = DummyRegressor(strategy="constant", constant=0.0).fit(np.zeros((2, 1)), np.zeros(2))
     regressor = SplitConformalRegressor(constant, confidence_level=0.9, prefit=True)
