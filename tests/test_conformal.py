@@ -431,6 +431,10 @@ def test_the_card_says_it_the_hash_stays_and_predict_shows_it(segbench, simulato
     assert code == 0
     assert "90% interval of the share" in out
     assert "smaller than such a block" in out
+    code, out, _ = segbench("eval", "--zoo", folder, "--domain", "Litarion", "--size", 32, "--engine", "fake")
+    assert code == 0
+    assert "tiny: share of active and its bounds" in out
+    assert "covers" in out
 
 
 def test_blocks_keep_what_was_promised_and_are_not_made_twice(tiny, simulator, monkeypatch):

@@ -21,6 +21,28 @@ from segbench.predict import Prediction
 from segbench.predict.bounds import Bool, possible, share_interval, sure
 from segbench.zoo.card import ConformalCard
 
+SAID = (
+    "the conformal interval and both masks promise something of scans like the blocks that the card names, and nothing "
+    "of others; missed: of class 1 by what it possibly is; taken in: of class 0 by what surely is class 1"
+)
+
+
+def headings(against: str) -> list[tuple[str, str]]:
+    """Scores of a table with their headings, against "truth" or "human"."""
+    return [
+        (f"share_of_{against}", "share truth" if against == "truth" else "share label"),
+        ("share", "share model"),
+        ("share_samples_low", "samples 5 %"),
+        ("share_samples_high", "samples 95 %"),
+        ("share_low", "conf. low"),
+        ("share_high", "conf. high"),
+        *([("share_covered", "covers truth")] if against == "truth" else []),
+        ("share_sure", "surely"),
+        ("share_possible", "possibly"),
+        (f"miss_rate_{against}", "missed"),
+        (f"intrusion_rate_{against}", "taken in"),
+    ]
+
 
 def of_bounds(case: Labelled, prediction: Prediction, fitted: ConformalCard | None) -> Scores:
     """The scores above, of one volume; REF is "truth" where there is one, else "human"."""

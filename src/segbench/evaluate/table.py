@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segbench.evaluate.bounds import SAID, headings
 from segbench.evaluate.printed import Printed
 from segbench.metrics.correlation import pearson
 from segbench.metrics.overlap import mean
@@ -102,6 +103,9 @@ def tables(
         columns = _viability(has_truth, printed is not None)
         notes = _wins(list(lines.values()), "human label" if has_truth else "label", printed)
         made.append(_table(f"{model}: viability and uncertainty", columns, pairs, notes, marked))
+        if any("share_low" in values for values in lines.values()):
+            title, notes = f"{model}: share of {classes[1]} and its bounds", [SAID]
+            made.append(_table(title, [Column(*one) for one in headings(against)], pairs, notes, marked))
     return made
 
 
