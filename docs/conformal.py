@@ -29,7 +29,7 @@ from segbench.zoo.card import ConformalCard
 HERE = Path(__file__).resolve().parent
 RECORDS, PAGE = HERE.parent / "runs" / "conformal" / "blocks.jsonl", HERE / "conformal.md"
 BEGIN, END = "<!-- table -->\n", "<!-- /table -->\n"
-CHUNK = 8
+CHUNK = 40
 DELTA = 0.1
 
 Sets = dict[str, tuple[pool.Plan, int]]
@@ -41,11 +41,11 @@ def sets(model: Model) -> Sets:
     fitted = model.card.conformal
     edge = fitted.edge if fitted else 64
     return {
+        "in domain": (pool.plan(known, 120, 0, 40_000), edge),
+        "all sixteen": (pool.plan(tuple(DOMAINS), 10, 0, 60_000), edge),
+        "in domain, larger": (pool.plan(known, 20, 0, 50_000), 96),
+        "in domain, smaller": (pool.plan(known, 25, 0, 55_000), 48),
         "fitted on": (plan_of(model.card, fitted.blocks if fitted else 200), edge),
-        "in domain": (pool.plan(known, 150, 0, 40_000), edge),
-        "in domain, larger": (pool.plan(known, 30, 0, 50_000), 96),
-        "in domain, smaller": (pool.plan(known, 50, 0, 55_000), 48),
-        "all sixteen": (pool.plan(tuple(DOMAINS), 16, 0, 60_000), edge),
     }
 
 
@@ -85,6 +85,7 @@ def measure(model: Model, only: Sequence[str], minutes: float) -> None:
                     counts = {n: getattr(block, n).tolist() for n in ("voxels", "below", "above")}
                     raw = {"domain": block.domain, "seed": block.seed, "truth": block.truth, "shares": block.shares}
                     file.write(json.dumps({"model": model.hash, "edge": edge} | raw | counts) + "\n")
+                    file.flush()
         print(f"{name}: {len(plan)} blocks")  # noqa: T201
 
 
