@@ -29,7 +29,7 @@ from segbench.zoo.card import ConformalCard
 HERE = Path(__file__).resolve().parent
 RECORDS, PAGE = HERE.parent / "runs" / "conformal" / "blocks.jsonl", HERE / "conformal.md"
 BEGIN, END = "<!-- table -->\n", "<!-- /table -->\n"
-CHUNK = 40
+CHUNK = 20
 DELTA = 0.1
 
 Sets = dict[str, tuple[pool.Plan, int]]
@@ -70,9 +70,9 @@ def read(model: Model) -> dict[str, Block]:
     return found
 
 
-def measure(model: Model, only: Sequence[str], minutes: float) -> None:
+def measure(model: Model, only: Sequence[str], minutes: float, threads: int | None) -> None:
     """Measures what is missing, chunk by chunk, until the time is over."""
-    end, engine, there = time.monotonic() + 60 * minutes, start(model), read(model)
+    end, engine, there = time.monotonic() + 60 * minutes, start(model, threads=threads), read(model)
     RECORDS.parent.mkdir(parents=True, exist_ok=True)
     for name, (plan, edge) in sets(model).items():
         missing = [one for one in plan if key(one[0].name, one[1], edge) not in there]
@@ -86,7 +86,8 @@ def measure(model: Model, only: Sequence[str], minutes: float) -> None:
                     raw = {"domain": block.domain, "seed": block.seed, "truth": block.truth, "shares": block.shares}
                     file.write(json.dumps({"model": model.hash, "edge": edge} | raw | counts) + "\n")
                     file.flush()
-        print(f"{name}: {len(plan)} blocks")  # noqa: T201
+        if name in only or not only:
+            print(f"{name}: {len(plan)} blocks")  # noqa: T201
 
 
 def _chunks(plan: Sequence[tuple[object, int]]) -> Iterator[Sequence[tuple[object, int]]]:
@@ -168,10 +169,11 @@ def main() -> None:
     parser.add_argument("--zoo", default="vnet-battery")
     parser.add_argument("--only", action="append", default=[], help="a set by name")
     parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--threads", type=int)
     given = parser.parse_args()
     model = find(given.zoo)
     if given.what == "measure":
-        measure(model, given.only, given.minutes)
+        measure(model, given.only, given.minutes, given.threads)
     else:
         page(model)
 
