@@ -24,6 +24,7 @@ from segbench.evaluate.bounds import of_bounds
 from segbench.evaluate.cases import Labelled
 from segbench.evaluate.definitions import RunDefinition, command, request, rows_file
 from segbench.evaluate.harness import read
+from segbench.export import checks
 from segbench.metrics import conformal
 from segbench.metrics.conformal import (
     GRID,
@@ -423,6 +424,8 @@ def test_the_card_says_it_the_hash_stays_and_predict_shows_it(segbench, simulato
     assert (found.blocks, found.edge, found.samples) == (24, 32, 16)
     assert "Litarion" in found.on
     assert found.possible <= model.card.threshold <= found.sure
+    plain = model.card.model_copy(update={"conformal": None})
+    assert checks._flat(model.card.model_dump()) == checks._flat(plain.model_dump())  # an older export still is it
     assert (folder / "README.md").read_text() == page(model.card)
     np.save(tmp_path / "scan.npy", blobs((12, 12, 12)))
     code, out, _ = segbench(
