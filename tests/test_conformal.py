@@ -386,7 +386,7 @@ def test_a_scan_is_bounded_as_a_volume_in_memory_is(tiny, tmp_path):
 
 
 def test_what_is_assumed_depends_on_the_size():
-    assert assumption(fitted(), (8, 8, 8)) == "holds if the scan is like 20 simulated blocks of 8^3 voxels"
+    assert assumption(fitted(), (8, 8, 8)) == "keeps its level if the scan is like 20 simulated blocks of 8^3 voxels"
     assert "smaller than such a block" in assumption(fitted(), (1, 16, 16))
     assert "no further off" in assumption(fitted(), (8, 8, 9))
 

@@ -53,7 +53,7 @@ def assumption(fitted: ConformalCard, shape: tuple[int, int, int]) -> str:
     like = f"the scan is like {fitted.on}"
     voxels, block = math.prod(shape), fitted.edge**3
     if voxels > block:
-        return f"holds if {like}, and if a whole scan's share is no further off than a block's"
+        return f"keeps its level if {like}, and if a whole scan's share is no further off than a block's"
     if voxels < block:
-        return f"holds if {like}; this one is smaller than such a block, so its share may be further off"
-    return f"holds if {like}"
+        return f"keeps its level if {like}; this one is smaller than such a block, so its share may be further off"
+    return f"keeps its level if {like}"
