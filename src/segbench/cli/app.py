@@ -53,6 +53,9 @@ def eval_(
     ] = None,
     size: Size = 96,
     invert: Annotated[bool, typer.Option("--invert", help="Material is dark: segment the negative.")] = False,
+    uncalibrated: Annotated[
+        bool, typer.Option("--uncalibrated", help="Leave the card's calibration out, to see what it changes.")
+    ] = False,
     unverified: Unverified = False,
     out: Annotated[
         Path | None,
@@ -68,6 +71,7 @@ def eval_(
       segbench eval --zoo vnet-battery --domain 'Electrode_I*,Tesla' --samples 8 --out runs/eval
       segbench eval --zoo vnet-battery --data my-scans.toml --root /data/scans
       segbench eval --zoo vnet-battery --samples 0
+      segbench eval --zoo vnet-battery --uncalibrated
       segbench eval --zoo vnet-battery --domain Tesla --engine onnxruntime --no-thin
       segbench eval --zoo vnet-battery --data robustness --size 64 --samples 4
     """
@@ -75,8 +79,9 @@ def eval_(
     from segbench.evaluate.run import Request
 
     request = Request(
-        zoo, domain, data, root, samples, seed, engine, precision, threads, device, thin, size, out, invert, unverified
-    )
+        zoo, domain, data, root, samples, seed, engine, precision, threads, device, thin, size, out, invert, unverified,
+        uncalibrated,
+    )  # fmt: skip
     run_eval(request, json)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from segbench.cli.screen import print_json, results
+from segbench.cli.screen import print_json, progress_bar, results
 from segbench.zoo import CARD, find, names
 from segbench.zoo.page import page
 
@@ -77,6 +77,27 @@ def measure_seams(folder: Path) -> None:
         f"with twice the halo {found.labels_per_million:.1f} labels per million change, the mean entropy by "
         f"{found.entropy:.1e} nats ({found.on})",
         soft_wrap=True,
+    )
+
+
+def fit_conformal(folder: Path, blocks: int, size: int, engine: str) -> None:
+    """Fits bounds on simulated blocks, with a bar, and writes them into the card."""
+    from segbench.evaluate.conformal import add
+
+    with progress_bar() as bars:
+        task = bars.add_task("making blocks", total=None)
+
+        def step(what: str, done: int, total: int) -> None:
+            bars.update(task, description=what, completed=done, total=total)
+
+        card = add(folder, blocks, size, engine, step)
+    found = card.conformal
+    assert found is not None
+    results().print(
+        f"{card.name}: {found.level:.0%} interval {found.widen:+.3f} units beyond the samples'; possibly "
+        f"{card.classes[1]} from {found.possible:.3f}, surely above {found.sure:.3f} ({found.on})",
+        soft_wrap=True,
+        markup=False,
     )
 
 

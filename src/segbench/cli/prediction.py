@@ -19,6 +19,7 @@ from segbench.predict.cluster import Start, over_dask
 from segbench.predict.scan import Format, Outcome, Request, predict_scan
 from segbench.predict.summary import Summary
 from segbench.zoo import find
+from segbench.zoo.card import ConformalCard
 
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 
@@ -118,11 +119,31 @@ def show(summary: Summary) -> None:
         rich.add_row(name, f"{found.labels:.4f}", f"{found.mean:.4f}", f"{found.low:.4f} to {found.high:.4f}")
     console = results()
     console.print(rich)
+    if summary.job.conformal is not None and summary.conformal_assumes:
+        show_bounds(summary, summary.job.conformal)
     voxels = " x ".join(str(n) for n in wanted.shape)
     console.print(
         f"{voxels} voxels (Z, Y, X), {wanted.model} {wanted.model_version}, {wanted.samples} samples, "
         f"seed {wanted.seed}, {wanted.engine}, {wanted.precision}; mean entropy {summary.entropy:.4f} nats",
         soft_wrap=True,
+    )
+
+
+def show_bounds(summary: Summary, fitted: ConformalCard) -> None:
+    """Conformal intervals and masks on the terminal, and what they take for granted."""
+    rich = Table(title="Conformal bounds", title_justify="left", title_style="bold", pad_edge=False)
+    for name in ("class", f"{fitted.level:.0%} interval of the share", "surely", "possibly"):
+        rich.add_column(name, justify="left" if name == "class" else "right")
+    for name, found in summary.fractions.items():
+        interval = f"{found.conformal_low:.4f} to {found.conformal_high:.4f}"
+        rich.add_row(name, interval, f"{found.sure:.4f}", f"{found.possible:.4f}")
+    console = results()
+    console.print(rich)
+    console.print(f"  The interval {summary.conformal_assumes}.", soft_wrap=True, markup=False)
+    console.print(
+        f"  Masks: what is possibly of a class misses at most {fitted.risk:.0%} of it on the mean, on such blocks.",
+        soft_wrap=True,
+        markup=False,
     )
 
 

@@ -11,6 +11,7 @@ from segbench.engines import Engine
 from segbench.errors import InputError
 from segbench.evaluate import baselines
 from segbench.evaluate.blocks import blocks
+from segbench.evaluate.bounds import of_bounds
 from segbench.evaluate.cases import Labelled, Source, made_by
 from segbench.evaluate.scores import of_references, of_tally, of_thresholds, of_uncertainty, score
 from segbench.evaluate.source import code
@@ -20,6 +21,7 @@ from segbench.predict import Prediction, predict
 from segbench.rows import Confusion, Row, git_hash, now, versions
 from segbench.volume import UInt8
 from segbench.zoo import Model
+from segbench.zoo.card import Card
 
 Grey = npt.NDArray[np.generic]
 Progress = Callable[[str, float], None]  # (what is being done, share of the case that is done)
@@ -38,6 +40,7 @@ def evaluate(
     keep: Keep | None = None,
     *,
     invert: bool = False,
+    calibrated: bool = True,
 ) -> Iterator[Row]:
     """Rows of every case: the model, Otsu's threshold, and a forest that saw one labelled slice.
 
@@ -50,27 +53,43 @@ def evaluate(
         progress: Called as tiles are done.
         keep: Called with every prediction, for pictures.
         invert: The images' negatives are segmented, by the baselines too.
+        calibrated: Whether logits go through the card's calibration, which a model must have to be run without it.
+
+    Raises:
+        InputError: Another number of classes than the data has, or no calibration to leave out.
     """
     if len(data.classes) != len(model.card.classes):
         raise InputError(
             f"model {model.card.name!r} tells {len(model.card.classes)} classes apart, "
             f"{data.name} has {len(data.classes)} ({', '.join(data.classes)})"
         )
+    card = model.card if calibrated else uncalibrated(model.card)
     for domain in data.domains:
         cases = list(data.cases(domain))
         for number, case in enumerate(cases):
-            prediction, seconds = _predict(model, engine, case, samples, seed, progress, invert)
+            prediction, seconds = _predict(card, engine, case, samples, seed, progress, invert)
             if keep is not None:
                 keep(case, prediction)
-            yield _model_row(model, engine, data, case, prediction, seconds)
+            yield _model_row(model.hash, card, engine, data, case, prediction, seconds, calibrated)
             if progress is not None:
                 progress(f"{case.domain}: baselines", 1.0)
             other = cases[number - 1] if len(cases) > 1 else None
             yield from _baseline_rows(data, case, other, seed, invert)
 
 
+def uncalibrated(card: Card) -> Card:
+    """The card without its calibration, and without what was fitted to calibrated probabilities.
+
+    Raises:
+        InputError: There is none to leave out.
+    """
+    if card.calibration is None:
+        raise InputError(f"model {card.name!r} has no calibration: leave out --uncalibrated")
+    return card.model_copy(update={"calibration": None, "conformal": None})
+
+
 def _predict(
-    model: Model, engine: Engine, case: Labelled, samples: int, seed: int, progress: Progress | None, invert: bool
+    card: Card, engine: Engine, case: Labelled, samples: int, seed: int, progress: Progress | None, invert: bool
 ) -> tuple[Prediction, float]:
     def tile(done: int, total: int) -> None:
         if progress is not None:
@@ -78,16 +97,24 @@ def _predict(
 
     tile(0, 1)
     start = time.perf_counter()
-    prediction = predict(case.image, model.card, engine, samples, seed, tile, invert=invert)
+    prediction = predict(case.image, card, engine, samples, seed, tile, invert=invert)
     return prediction, time.perf_counter() - start
 
 
 def _model_row(
-    model: Model, engine: Engine, data: Source, case: Labelled, prediction: Prediction, seconds: float
+    model_hash: str,
+    card: Card,
+    engine: Engine,
+    data: Source,
+    case: Labelled,
+    prediction: Prediction,
+    seconds: float,
+    calibrated: bool,
 ) -> Row:
     scores, truth, human = score(case, prediction.labels, None, data.classes)
-    tallied, curves = of_tally(case, prediction, model.card.threshold)
+    tallied, curves = of_tally(case, prediction, card.threshold)
     scores |= tallied | of_uncertainty(prediction) | of_references(case) | of_thresholds(case, prediction)
+    scores |= of_bounds(case, prediction, card.conformal)
     return _row(
         case,
         scores,
@@ -95,8 +122,8 @@ def _model_row(
         blocks=blocks(_reference(case), prediction.labels, len(data.classes)),
         curves=curves,
         kind="case",
-        model=model.card.name,
-        model_hash=model.hash,
+        model=card.name,
+        model_hash=model_hash,
         engine=engine.name,
         device=engine.device,
         precision=engine.precision,
@@ -104,6 +131,7 @@ def _model_row(
         thin=engine.thin,
         samples=prediction.samples,
         inverted=prediction.inverted,
+        calibrated=calibrated,
         warnings=prediction.warnings,
         seed=prediction.seed,
         wall_s=seconds,

@@ -9,7 +9,7 @@ from segbench.data.battery16 import Progress as MakingProgress
 from segbench.engines import start
 from segbench.evaluate import panels
 from segbench.evaluate.cases import BATTERY16, ROBUSTNESS, Labelled, Source, open_data
-from segbench.evaluate.eval import Progress, evaluate
+from segbench.evaluate.eval import Progress, evaluate, uncalibrated
 from segbench.evaluate.printed import sandia
 from segbench.evaluate.robustness import degraded
 from segbench.evaluate.slices import FILE, Facts, Keeper
@@ -81,6 +81,8 @@ def run(
     else:
         data = open_data(request.data, request.domain, request.root, request.size)
     sample_masks(model.card, request.samples, request.seed)
+    if request.uncalibrated:
+        uncalibrated(model.card)  # refused before volumes are made
     if request.out is not None:
         check_output_folder(request.out)
     engine = start(
@@ -98,7 +100,8 @@ def run(
             kept.append(panels.panel(case, prediction))
             keeper.add(case, prediction)
 
-    rows = tuple(evaluate(model, engine, data, request.samples, request.seed, progress, keep, invert=request.invert))
+    how = {"invert": request.invert, "calibrated": not request.uncalibrated}
+    rows = tuple(evaluate(model, engine, data, request.samples, request.seed, progress, keep, **how))
     trained_on = model.card.training.domains if request.data == BATTERY16 else ()
     printed = sandia() if request.data == BATTERY16 else None
     # what is fitted to a model lies in its card and not in its hash, and is in the scores

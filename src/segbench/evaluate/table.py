@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segbench.evaluate.bounds import SAID, headings
 from segbench.evaluate.estimates import estimate, of_counts, reference, said
 from segbench.evaluate.printed import Printed
 from segbench.metrics import overlap
@@ -105,6 +106,9 @@ def tables(
         columns = _viability(has_truth, printed is not None)
         notes = _wins(list(lines.values()), "human label" if has_truth else "label", printed)
         made.append(_table(f"{model}: viability and uncertainty", columns, pairs, notes, marked))
+        if any("share_low" in values for values in lines.values()):
+            title, notes = f"{model}: share of {classes[1]} and its bounds", [SAID]
+            made.append(_table(title, [Column(*one) for one in headings(against)], pairs, notes, marked))
     return made
 
 
@@ -215,7 +219,8 @@ def provenance(rows: Sequence[Row], note: str) -> str:
 
 def drawn(row: Row) -> str:
     """How many samples a model's row is of, in words."""
-    return f"T = {row.samples}, seed {row.seed}" if row.samples else "T = 0 (no dropout, one pass)"
+    said = f"T = {row.samples}, seed {row.seed}" if row.samples else "T = 0 (no dropout, one pass)"
+    return said if row.calibrated else f"{said}, uncalibrated"
 
 
 def markdown(made: Sequence[Table], heading: str, foot: str) -> str:

@@ -15,6 +15,7 @@ from segbench.predict.sampling import sample_masks
 from segbench.recipe import Strict
 from segbench.volume import Volume
 from segbench.zoo import Model
+from segbench.zoo.card import ConformalCard
 
 Shape = tuple[int, int, int]
 LOOKED_AT = 9  # slices whose content tells one scan from another
@@ -71,6 +72,7 @@ class Job(Finite):
         classes: Names of the labels 0, 1, ….
         scaling: What was fitted to the whole scan, once.
         warnings: What speaks against trusting the result, a sentence each.
+        conformal: What the model's card had fitted when the job began; None where it had nothing.
     """
 
     wanted: Wanted
@@ -78,6 +80,7 @@ class Job(Finite):
     classes: tuple[str, ...]
     scaling: Scaling
     warnings: tuple[str, ...]
+    conformal: ConformalCard | None = None
 
 
 def wanted(
@@ -124,6 +127,7 @@ def start(volume: Volume, model: Model, asked: Wanted) -> Job:
         classes=model.card.classes,
         scaling=scaling,
         warnings=() if warning is None else (warning,),
+        conformal=model.card.conformal,
     )
 
 

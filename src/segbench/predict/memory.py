@@ -35,6 +35,7 @@ class Prediction:
         samples: How many there were; 0 for the deterministic twin, 1 for a model without dropout.
         warnings: What speaks against trusting it, a sentence each.
         inverted: Whether it is of the image's negative.
+        shares: Share of class 1 in each sample alone, T numbers; one for a single pass.
     """
 
     labels: UInt8
@@ -47,6 +48,7 @@ class Prediction:
     samples: int
     warnings: tuple[str, ...] = ()
     inverted: bool = False
+    shares: tuple[float, ...] = ()
 
 
 def predict(
@@ -79,6 +81,7 @@ def predict(
     warning = None if invert else polarity(volume).warning(volume.source)
     labels = np.empty(volume.shape, dtype=np.uint8)
     probability, entropy, mutual, spread, deviation = (np.empty(volume.shape, dtype=np.float32) for _ in range(5))
+    active = np.zeros(len(drawn), dtype=np.int64)
     grid = tiles(card, volume.shape)
     done = 0
 
@@ -87,6 +90,7 @@ def predict(
         probability[at], labels[at] = found.probability, found.labels
         entropy[at], mutual[at], spread[at] = found.entropy, found.mutual, found.spread
         deviation[at] = found.deviation
+        np.add(active, found.active, out=active)
 
     def count(_: Tile) -> None:
         nonlocal done
@@ -97,8 +101,9 @@ def predict(
     stream(volume, engine.bind(drawn), scaling, grid, finish, count)
     drawn_samples = samples if card.dropout else 1
     said_of_it = () if warning is None else (warning,)
+    shares = tuple(float(share) for share in active / labels.size)
     maps = (labels, probability, entropy, mutual, spread, deviation)
-    return Prediction(*maps, seed, drawn_samples, said_of_it, invert)
+    return Prediction(*maps, seed, drawn_samples, said_of_it, invert, shares)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from segbench.engines import Engine
 from segbench.errors import InputError, OutputError
 from segbench.io import telling
 from segbench.predict import pyramid
+from segbench.predict.bounds import masked
 from segbench.predict.folder import Folder
 from segbench.predict.job import Job, Wanted, check_same, start, wanted
 from segbench.predict.result import Result
@@ -198,7 +199,8 @@ def compute_tiles(
                 "active": found.active.tolist(),
                 "entropy": float(found.entropy.sum(dtype=np.float64)),
                 "mutual_information": float(found.mutual.sum(dtype=np.float64)),
-            },
+            }
+            | masked(job.conformal, found.probability),
         )
 
     stream(volume, run, job.scaling, numbers, finish, finished)

@@ -1,4 +1,4 @@
-"""What a whole result says: phase fractions with their interval over the samples."""
+"""What a whole result says: phase fractions with their interval over the samples, and as the card bounds them."""
 
 import json
 import math
@@ -10,11 +10,12 @@ import numpy as np
 
 from segbench import __version__
 from segbench.errors import InputError
+from segbench.metrics.conformal import of_samples
+from segbench.predict.bounds import POSSIBLE, SURE, assumption, share_interval
 from segbench.predict.job import Finite, Job
 from segbench.predict.result import UNIT
 from segbench.recipe import Strict, validate
 
-INTERVAL = (5.0, 95.0)
 SUMMARY = "summary.json"
 
 
@@ -26,12 +27,20 @@ class Fraction(Strict):
         mean: Mean over the samples, each of them labelled alone.
         low: Percentile 5 of the samples.
         high: Percentile 95 of the samples.
+        conformal_low: Of the conformal interval; None where the card has none, or none for so few samples.
+        conformal_high: Likewise.
+        sure: Share of voxels that surely are of this class; None likewise.
+        possible: Share of those that may be.
     """
 
     labels: float
     mean: float
     low: float
     high: float
+    conformal_low: float | None = None
+    conformal_high: float | None = None
+    sure: float | None = None
+    possible: float | None = None
 
 
 class Summary(Finite):
@@ -43,6 +52,7 @@ class Summary(Finite):
             in the same way in all of them.
         entropy: Mean predictive entropy in nats.
         mutual_information: Mean mutual information in nats.
+        conformal_assumes: What the conformal intervals take for granted; empty where there are none.
         segbench: The version that wrote it.
     """
 
@@ -50,6 +60,7 @@ class Summary(Finite):
     fractions: dict[str, Fraction]
     entropy: float
     mutual_information: float
+    conformal_assumes: str = ""
     segbench: str
 
     def attributes(self) -> dict[str, Any]:
@@ -74,12 +85,17 @@ def summarise(job: Job, records: Sequence[dict[str, Any]]) -> Summary:
     voxels = math.prod(job.wanted.shape)
     labels = np.array([record["labels"] for record in records], np.int64).sum(axis=0)
     active = np.array([record["active"] for record in records], np.int64).sum(axis=0) / voxels
+    bounds = _bounds(job, active.tolist(), records)
     fractions = {}
     for number, name in enumerate(job.classes):
         shares = active if number == 1 else 1 - active
-        low, high = np.percentile(shares, INTERVAL)
+        low, high = of_samples(shares.tolist())
         fractions[name] = Fraction(
-            labels=float(labels[number] / voxels), mean=float(shares.mean()), low=float(low), high=float(high)
+            labels=float(labels[number] / voxels),
+            mean=float(shares.mean()),
+            low=low,
+            high=high,
+            **bounds.get(name, {}),
         )
     entropy, mutual = (math.fsum(record[key] for record in records) for key in ("entropy", "mutual_information"))
     return Summary(
@@ -87,8 +103,21 @@ def summarise(job: Job, records: Sequence[dict[str, Any]]) -> Summary:
         fractions=fractions,
         entropy=entropy / voxels,
         mutual_information=mutual / voxels,
+        conformal_assumes=assumption(job.conformal, job.wanted.shape) if bounds and job.conformal else "",
         segbench=__version__,
     )
+
+
+def _bounds(job: Job, shares: list[float], records: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """What the card's conformal fit says of both classes, by name; nothing where it says nothing."""
+    low, high = share_interval(job.conformal, shares)
+    if math.isnan(low):
+        return {}
+    voxels = math.prod(job.wanted.shape)
+    sure, possible = (sum(record[name] for record in records) / voxels for name in (SURE, POSSIBLE))
+    names, one = ("conformal_low", "conformal_high", "sure", "possible"), (low, high, sure, possible)
+    rest = (1 - high, 1 - low, 1 - possible, 1 - sure)
+    return {name: dict(zip(names, values, strict=True)) for name, values in zip(job.classes, (rest, one), strict=True)}
 
 
 def read_result(path: Path) -> Summary | None:

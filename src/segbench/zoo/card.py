@@ -149,6 +149,36 @@ class SeamsCard(Strict):
     on: str
 
 
+class ConformalCard(Strict):
+    """How far a phase fraction and a mask are to be trusted; `segbench zoo conformal` fits it on simulated blocks.
+
+    `metrics.conformal` says what is promised: something of the mean over blocks like those of the fit.
+
+    Attributes:
+        on: The blocks, in words; none that is trained on or reported.
+        blocks: How many.
+        edge: Of a block, in voxels.
+        samples: T; with fewer samples nothing is said.
+        level: Of the interval of the share of class 1, such as 0.9.
+        floor: Of the unit of that interval, as a share of the volume.
+        widen: Units by which the samples' interval is moved outwards, or inwards where it is negative.
+        risk: Bound on the mean share of a class that a mask misses.
+        possible: A voxel may be class 1 where its mean probability is at least this; at most the card's threshold.
+        sure: It surely is where it exceeds this; at least the card's threshold.
+    """
+
+    on: str
+    blocks: Positive
+    edge: Positive
+    samples: Positive
+    level: float = Field(gt=0, lt=1)
+    floor: float = Field(gt=0, lt=1)
+    widen: float = Field(allow_inf_nan=False)
+    risk: float = Field(gt=0, lt=1)
+    possible: float = Field(ge=0, le=1)
+    sure: float = Field(ge=0, le=1)
+
+
 class ResultCard(Strict):
     """What an evaluation measured, as means over its domains; added by `segbench zoo add`.
 
@@ -183,6 +213,7 @@ class Card(Strict):
         calibration: Of the logits; None leaves them as they are.
         seeds: The released training among its siblings; no part of the model's hash.
         seams: How much the answer depends on where tiles end; no part of the model's hash.
+        conformal: Of the share of class 1 and of masks; no part of the model's hash.
         dropout: Sites in the order of the masks' columns.
         limits: What the model is known not to do.
         results: What evaluations measured; no part of the model's hash.
@@ -204,6 +235,7 @@ class Card(Strict):
     training: TrainingCard
     seeds: SeedsCard | None = None
     seams: SeamsCard | None = None
+    conformal: ConformalCard | None = None
     results: tuple[ResultCard, ...] = ()
 
     @model_validator(mode="after")

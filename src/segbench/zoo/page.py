@@ -46,7 +46,7 @@ Masks are an input of the graph, made from (seed, sample); sample t is one netwo
 {_start(card)}Data: {trained.data}; {trained.labels} labels.
 On phantoms, volumes of another simulator that it never learned from, it reached accuracy
 {trained.validation_accuracy:.4f} and mIoU {trained.validation_miou:.4f}.
-{_seeds(card)}{_calibration(card)}
+{_seeds(card)}{_calibration(card)}{_conformal(card)}
 
 ## Results
 
@@ -98,6 +98,21 @@ def _calibration(card: Card) -> str:
     return (
         f"Its logits are calibrated on {fitted.on}: scale {fitted.scale:.3f}, shift {fitted.shift:+.3f};\n"
         f"negative log-likelihood there {fitted.nll_before:.4f} before, {fitted.nll_after:.4f} after.\n"
+    )
+
+
+def _conformal(card: Card) -> str:
+    fitted = card.conformal
+    if fitted is None:
+        return ""
+    one, outwards = card.classes[1], "outwards" if fitted.widen >= 0 else "inwards"
+    return (
+        f"\nOn {fitted.on}, with T = {fitted.samples}:\n\n"
+        f"- **Interval** of the share of {one}, {fitted.level:.0%}: percentiles 5 and 95 of the samples, moved\n"
+        f"  {outwards} by {abs(fitted.widen):.3f} times (their standard deviation + {fitted.floor:g}).\n"
+        f"- **Masks** that miss at most {fitted.risk:.0%} of a class on the mean: possibly {one} from a mean\n"
+        f"  probability of {fitted.possible:.3f} up, surely above {fitted.sure:.3f}.\n\n"
+        "Both promise something of the mean over blocks like those, and nothing of other scans.\n"
     )
 
 
