@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from segbench.cli.screen import print_json, results
+from segbench.cli.screen import print_json, progress_bar, results
 from segbench.zoo import CARD, find, names
 from segbench.zoo.page import page
 
@@ -64,6 +64,21 @@ def measure_seams(folder: Path) -> None:
     results().print(
         f"with twice the halo {found.labels_per_million:.1f} labels per million change, the mean entropy by "
         f"{found.entropy:.1e} nats ({found.on})",
+        soft_wrap=True,
+    )
+
+
+def fit_foreign(folder: Path, recipe: Path | None) -> None:
+    """Fits what tells foreign input and pins it in the card, with a progress bar."""
+    from segbench.train.foreign import FILE, add
+
+    with progress_bar() as bars:
+        task = bars.add_task("looking at training scans", total=None)
+        card = add(folder, recipe, lambda what, done, of: bars.update(task, description=what, completed=done, total=of))
+    assert card.foreign is not None
+    results().print(
+        f"{card.name}: {folder / FILE} written and pinned, fitted to {card.foreign.on}; scans with a score above "
+        f"{card.foreign.threshold:g} are warned of",
         soft_wrap=True,
     )
 

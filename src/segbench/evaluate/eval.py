@@ -1,5 +1,6 @@
 """Evaluates a model, and the baselines beside it, case by case into rows."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 
@@ -12,6 +13,7 @@ from segbench.errors import InputError
 from segbench.evaluate import baselines
 from segbench.evaluate.cases import Labelled, Source
 from segbench.evaluate.scores import Scores, of_references, of_thresholds, of_uncertainty, score
+from segbench.foreign import Look, look
 from segbench.hardware import cores, processor
 from segbench.predict import Prediction, predict
 from segbench.rows import Confusion, Row, git_hash, now, versions
@@ -53,10 +55,11 @@ def evaluate(
             f"model {model.card.name!r} tells {len(model.card.classes)} classes apart, "
             f"{data.name} has {len(data.classes)} ({', '.join(data.classes)})"
         )
+    seeing = look(model, engine)
     for domain in data.domains:
         cases = list(data.cases(domain))
         for number, case in enumerate(cases):
-            prediction, seconds = _predict(model, engine, case, samples, seed, progress, invert)
+            prediction, seconds = _predict(model, engine, seeing, case, samples, seed, progress, invert)
             if keep is not None:
                 keep(case, prediction)
             yield _model_row(model, engine, data, case, prediction, seconds)
@@ -67,7 +70,14 @@ def evaluate(
 
 
 def _predict(
-    model: Model, engine: Engine, case: Labelled, samples: int, seed: int, progress: Progress | None, invert: bool
+    model: Model,
+    engine: Engine,
+    seeing: Look | None,
+    case: Labelled,
+    samples: int,
+    seed: int,
+    progress: Progress | None,
+    invert: bool,
 ) -> tuple[Prediction, float]:
     def tile(done: int, total: int) -> None:
         if progress is not None:
@@ -75,7 +85,7 @@ def _predict(
 
     tile(0, 1)
     start = time.perf_counter()
-    prediction = predict(case.image, model.card, engine, samples, seed, tile, invert=invert)
+    prediction = predict(case.image, model.card, engine, samples, seed, tile, invert=invert, look=seeing)
     return prediction, time.perf_counter() - start
 
 
@@ -85,7 +95,11 @@ def _model_row(
     scores, truth, human = score(case, prediction.labels, prediction.probability, data.classes)
     return _row(
         case,
-        scores | of_uncertainty(prediction) | of_references(case) | of_thresholds(case, prediction),
+        scores
+        | of_uncertainty(prediction)
+        | of_references(case)
+        | of_thresholds(case, prediction)
+        | _foreign(prediction),
         (truth, human),
         kind="case",
         model=model.card.name,
@@ -102,6 +116,15 @@ def _model_row(
         wall_s=seconds,
         timed=PREDICTED,
     )
+
+
+def _foreign(prediction: Prediction) -> Scores:
+    """The out-of-domain score and the share of tiles above its threshold, NaN where too little is there to look at."""
+    found = prediction.foreign
+    if found is None:
+        return {}
+    values = {"foreign": found.score, "foreign_tiles": found.tiles}
+    return {name: math.nan if value is None else value for name, value in values.items()}
 
 
 def _grey(case: Labelled, invert: bool) -> Grey:

@@ -1,6 +1,7 @@
 """A volume in memory in, arrays out."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from segbench.engines import Engine
+from segbench.foreign import Foreign, Look, of_volume, with_tiles
 from segbench.io import as_volume, check_image, open_volume
-from segbench.normalisation import fit
+from segbench.normalisation import Scaling, fit
 from segbench.polarity import polarity
 from segbench.predict.said import said
 from segbench.predict.sampling import sample_masks, stream, tiles
-from segbench.tiling import Tile
+from segbench.tiling import Grid, Tile
 from segbench.volume import Float32, UInt8, Volume
 from segbench.zoo.card import Card
 
@@ -34,6 +36,7 @@ class Prediction:
         samples: How many there were; 0 for the deterministic twin, 1 for a model without dropout.
         warnings: What speaks against trusting it, a sentence each.
         inverted: Whether it is of the image's negative.
+        foreign: How unlike the training scans it is; None where the model has no fit of that.
     """
 
     labels: UInt8
@@ -45,6 +48,7 @@ class Prediction:
     samples: int
     warnings: tuple[str, ...] = ()
     inverted: bool = False
+    foreign: Foreign | None = None
 
 
 def predict(
@@ -56,6 +60,7 @@ def predict(
     progress: Progress | None = None,
     *,
     invert: bool = False,
+    look: Look | None = None,
 ) -> Prediction:
     """Segments a volume.
 
@@ -67,6 +72,7 @@ def predict(
         seed: Of their masks.
         progress: Called with (tiles done, tiles).
         invert: Its material is dark: the normalised image is negated.
+        look: Says how foreign the volume is (`foreign.look`); changes no other number.
 
     Raises:
         InputError: Samples out of range, or an image that is constant or not finite.
@@ -91,10 +97,36 @@ def predict(
         if progress is not None:
             progress(done, len(grid))
 
-    stream(volume, engine.bind(drawn), scaling, grid, finish, count)
+    run = engine.bind(drawn)
+    if look is None:
+        stream(volume, run, scaling, grid, finish, count)
+        foreign = None
+    else:
+        foreign = _watched(
+            volume, scaling, look, grid, lambda seen: stream(volume, run, scaling, grid, finish, count, seen)
+        )
+    spoken = (warning, None if foreign is None else foreign.warning(volume.source, card.name))
+    warnings = tuple(text for text in spoken if text is not None)
     drawn_samples = samples if card.dropout else 1
-    said_of_it = () if warning is None else (warning,)
-    return Prediction(labels, probability, entropy, mutual, spread, seed, drawn_samples, said_of_it, invert)
+    return Prediction(labels, probability, entropy, mutual, spread, seed, drawn_samples, warnings, invert, foreign)
+
+
+def _watched(
+    volume: Volume,
+    scaling: Scaling,
+    look: Look,
+    grid: Grid,
+    streamed: Callable[[Callable[[Tile, Float32], None] | None], None],
+) -> Foreign:
+    """Looks at the volume, and at each tile where there are several, while it is streamed."""
+    scores: list[float | None] = []
+    seen = of_volume(volume, scaling)  # read before the tiles are: one reader at a time
+    with ThreadPoolExecutor(1) as beside:
+        whole = beside.submit(look.judge, seen)
+        alone = len(grid) == 1
+        streamed(None if alone else lambda tile, image: scores.append(look.tile(image, tile, scaling).score))
+        found = whole.result()
+    return with_tiles(found, [found.score] if alone else scores)
 
 
 @dataclass(frozen=True)
@@ -103,6 +135,7 @@ class Predictor:
 
     card: Card
     engine: Engine
+    look: Look | None = None
 
     def predict(
         self,
@@ -116,4 +149,5 @@ class Predictor:
         """Segments a volume, what lies at a path, or an array that `as_volume` takes; see `predict`."""
         if isinstance(image, str | Path):
             image = open_volume(image)
-        return predict(as_volume(image), self.card, self.engine, samples, seed, progress, invert=invert)
+        volume = as_volume(image)
+        return predict(volume, self.card, self.engine, samples, seed, progress, invert=invert, look=self.look)

@@ -10,6 +10,7 @@ import numpy as np
 
 from segbench import __version__
 from segbench.errors import InputError
+from segbench.foreign import Foreign, with_tiles
 from segbench.predict.job import Finite, Job
 from segbench.predict.result import UNIT
 from segbench.recipe import Strict, validate
@@ -44,6 +45,7 @@ class Summary(Finite):
         entropy: Mean predictive entropy in nats.
         mutual_information: Mean mutual information in nats.
         segbench: The version that wrote it.
+        foreign: How unlike the training scans it is, the share of its tiles included; None where the model has no fit.
     """
 
     job: Job
@@ -51,6 +53,7 @@ class Summary(Finite):
     entropy: float
     mutual_information: float
     segbench: str
+    foreign: Foreign | None = None
 
     def attributes(self) -> dict[str, Any]:
         """As it stands in a result, with what a reader looks for first in front."""
@@ -88,6 +91,7 @@ def summarise(job: Job, records: Sequence[dict[str, Any]]) -> Summary:
         entropy=entropy / voxels,
         mutual_information=mutual / voxels,
         segbench=__version__,
+        foreign=None if job.foreign is None else with_tiles(job.foreign, [record.get("foreign") for record in records]),
     )
 
 
