@@ -13,7 +13,7 @@ from segbench.errors import InputError
 from segbench.evaluate import baselines
 from segbench.evaluate.cases import Labelled, Source
 from segbench.evaluate.scores import Scores, of_references, of_thresholds, of_uncertainty, score
-from segbench.foreign import Look, look
+from segbench.foreign import Look, look_of
 from segbench.hardware import cores, processor
 from segbench.predict import Prediction, predict
 from segbench.rows import Confusion, Row, git_hash, now, versions
@@ -55,7 +55,7 @@ def evaluate(
             f"model {model.card.name!r} tells {len(model.card.classes)} classes apart, "
             f"{data.name} has {len(data.classes)} ({', '.join(data.classes)})"
         )
-    seeing = look(model, engine)
+    seeing = look_of(model, engine)
     for domain in data.domains:
         cases = list(data.cases(domain))
         for number, case in enumerate(cases):

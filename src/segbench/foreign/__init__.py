@@ -4,6 +4,6 @@ A network says of noise what it says of anything, and is sure of it. So this loo
 sixteen windows of a scan whatever its size, and says how far that is from the training scans.
 """
 
-from segbench.foreign.look import Foreign, Look, look, of_volume, with_tiles
+from segbench.foreign.look import Foreign, Look, look_of, of_volume, with_tiles
 
-__all__ = ["Foreign", "Look", "look", "of_volume", "with_tiles"]
+__all__ = ["Foreign", "Look", "look_of", "of_volume", "with_tiles"]

@@ -111,7 +111,7 @@ def encoded(seen: Float32, encoder: Encoder) -> Float64:
     return np.asarray(np.sign(mean) * np.sqrt(np.abs(mean)))
 
 
-def look(model: Model, engine: Engine) -> Look | None:
+def look_of(model: Model, engine: Engine) -> Look | None:
     """The look of a model beside an engine; None where its card has no fit.
 
     Raises:

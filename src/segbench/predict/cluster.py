@@ -8,7 +8,7 @@ from typing import Any
 
 from segbench.engines import Engine, start
 from segbench.errors import InputError, OutputError, SegbenchError
-from segbench.foreign import Look, look
+from segbench.foreign import Look, look_of
 from segbench.hardware import cores
 from segbench.predict.folder import Folder
 from segbench.predict.job import Job
@@ -103,7 +103,7 @@ def _compute(context: _Context, number: int, tile: Tile) -> None:
         grid = tiles(model.card, job.wanted.shape)
         result = Result(context.folder.result, grid, job.wanted.keep_samples)
         _STARTED.clear()  # of another result
-        _STARTED[key] = (engine, result, look(model, engine))
+        _STARTED[key] = (engine, result, look_of(model, engine))
     engine, result, seeing = _STARTED[key]
     compute_tiles(context.volume, model, engine, job, context.folder, result, [(number, tile)], seeing=seeing)
 

@@ -72,7 +72,7 @@ def predict(
         seed: Of their masks.
         progress: Called with (tiles done, tiles).
         invert: Its material is dark: the normalised image is negated.
-        look: Says how foreign the volume is (`foreign.look`); changes no other number.
+        look: Says how foreign the volume is (`foreign.look_of`); changes no other number.
 
     Raises:
         InputError: Samples out of range, or an image that is constant or not finite.

@@ -9,7 +9,7 @@ import numpy as np
 
 from segbench.engines import Engine
 from segbench.errors import InputError, OutputError
-from segbench.foreign import Look, look
+from segbench.foreign import Look, look_of
 from segbench.io import telling
 from segbench.predict import pyramid
 from segbench.predict.folder import Folder
@@ -103,7 +103,7 @@ def predict_scan(request: Request, progress: Progress, compute: Compute | None =
         return Outcome(there, (), len(grid), 0)
     folder.make(int(COMPRESSED * _bytes(grid, request.keep_samples)))
     with folder.held(request.shard):
-        result, seeing = Result(folder.result, grid, request.keep_samples), look(request.model, request.engine)
+        result, seeing = Result(folder.result, grid, request.keep_samples), look_of(request.model, request.engine)
         with folder.making():
             job = _job(folder, request, asked, seeing)
             with telling(folder.result):

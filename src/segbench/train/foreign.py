@@ -62,7 +62,7 @@ def add(path: Path, recipe_file: Path | None = None, progress: Progress | None =
     deep = [found for _, found in looked if found is not None]
     known.write(model.path / FILE, known.fit(described, np.stack(deep) if deep else None))
     fitted = ForeignCard(
-        threshold=THRESHOLD,
+        threshold=min(THRESHOLD, len(looked) / (len(looked) + 1)),  # of a few scans: farther off than all of them
         features=len(deep[0]) if deep else 0,
         on=f"{len(looked)} augmented scans of the recipe's volumes, {3 * len(looked) // 4} of them single slices",
     )

@@ -75,8 +75,9 @@ def _foreign(card: Card) -> str:
     if fitted is None:
         return ""
     seen = f"grey values and {fitted.features} channels of the bottleneck" if fitted.features else "grey values"
+    share = f"{100 * fitted.threshold:.4g} % of the training scans"
     return (
-        f"- **Foreign input**: warned of where more than {100 * fitted.threshold:g} % of the training scans are nearer to\n"
+        f"- **Foreign input**: warned of where more than {share} are nearer to\n"
         f"  the usual one, in {seen}\n  ({fitted.on}).\n"
     )
 
