@@ -1,7 +1,6 @@
 """A volume in memory in, arrays out."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from segbench.engines import Engine
-from segbench.foreign import Foreign, Look, of_volume, with_tiles
+from segbench.foreign import Foreign, Look
 from segbench.io import as_volume, check_image, open_volume
-from segbench.normalisation import Scaling, fit
+from segbench.normalisation import fit
 from segbench.polarity import polarity
 from segbench.predict.said import said
 from segbench.predict.sampling import sample_masks, stream, tiles
-from segbench.tiling import Grid, Tile
+from segbench.predict.watch import Watch
+from segbench.tiling import Tile
 from segbench.volume import Float32, UInt8, Volume
 from segbench.zoo.card import Card
 
@@ -97,36 +97,13 @@ def predict(
         if progress is not None:
             progress(done, len(grid))
 
-    run = engine.bind(drawn)
-    if look is None:
-        stream(volume, run, scaling, grid, finish, count)
-        foreign = None
-    else:
-        foreign = _watched(
-            volume, scaling, look, grid, lambda seen: stream(volume, run, scaling, grid, finish, count, seen)
-        )
+    watch = Watch(look, volume, scaling, len(grid))
+    stream(volume, engine.bind(drawn), scaling, grid, finish, count, watch.tile)
+    foreign = watch.found()
     spoken = (warning, None if foreign is None else foreign.warning(volume.source, card.name))
     warnings = tuple(text for text in spoken if text is not None)
     drawn_samples = samples if card.dropout else 1
     return Prediction(labels, probability, entropy, mutual, spread, seed, drawn_samples, warnings, invert, foreign)
-
-
-def _watched(
-    volume: Volume,
-    scaling: Scaling,
-    look: Look,
-    grid: Grid,
-    streamed: Callable[[Callable[[Tile, Float32], None] | None], None],
-) -> Foreign:
-    """Looks at the volume, and at each tile where there are several, while it is streamed."""
-    scores: list[float | None] = []
-    seen = of_volume(volume, scaling)  # read before the tiles are: one reader at a time
-    with ThreadPoolExecutor(1) as beside:
-        whole = beside.submit(look.judge, seen)
-        alone = len(grid) == 1
-        streamed(None if alone else lambda tile, image: scores.append(look.tile(image, tile, scaling).score))
-        found = whole.result()
-    return with_tiles(found, [found.score] if alone else scores)
 
 
 @dataclass(frozen=True)
