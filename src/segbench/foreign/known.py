@@ -29,12 +29,13 @@ GREY, FEATURES = PARTS[:2]
 AXES = 16
 LOW = 2.0  # percentile that says how far training scans reach down in a one-sided part
 UNIT = 0.99  # share of the training scans within one unit of a part
+_TABLES = ("lows", "units", "all", "without", "tiles", "tiles_without")
 _CLOUD = ("median", "below", "above", "axes", "variances")
 
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """Fitted to N training scans.
+    """Fitted to N training scans and M tiles of them.
 
     Attributes:
         grey: Of the descriptors of grey values.
@@ -43,6 +44,8 @@ class Known:
         units: Of `PARTS` [4]; 1 where there is no such part.
         all: Distances of the training scans in all parts, rising [N].
         without: The same without features [N].
+        tiles: Distances of tiles, parts of scans that were normalised as a whole, rising [M].
+        tiles_without: The same without features [M].
     """
 
     grey: Cloud
@@ -51,6 +54,8 @@ class Known:
     units: Float64
     all: Float64
     without: Float64
+    tiles: Float64
+    tiles_without: Float64
 
     def parts(self, described: Float64, features: Float64 | None) -> dict[str, Float64]:
         """Distances of scans by part, each in its unit.
@@ -69,13 +74,14 @@ class Known:
             found["features"] = self.features(features)
         return {name: found[name] / unit for name, unit in zip(PARTS, self.units, strict=True) if name in found}
 
-    def score(self, parts: dict[str, Float64]) -> Float64:
-        """Shares of the training scans that are nearer than scans with these parts [N].
+    def score(self, parts: dict[str, Float64], *, tile: bool = False) -> Float64:
+        """Shares of the training scans, or tiles, that are nearer than scans, or tiles, with these parts [N].
 
         Beyond the farthest of them it goes on rising, towards 1, so that foreign scans can still be told apart.
         """
-        scans = self.all if FEATURES in parts or self.features is None else self.without
-        return share(scans, together(parts))
+        full = FEATURES in parts or self.features is None
+        seen = (self.tiles if full else self.tiles_without) if tile else self.all if full else self.without
+        return share(seen, together(parts))
 
 
 def together(parts: dict[str, Float64]) -> Float64:
@@ -92,22 +98,38 @@ def share(scans: Float64, distances: Float64) -> Float64:
     return np.asarray(np.where(distances > scans[-1], beyond, within))
 
 
-def fit(described: Float64, features: Float64 | None) -> Known:
-    """Fits to training scans; see `Known.parts` for the arguments."""
+def fit(described: Float64, features: Float64 | None, tile: npt.NDArray[np.bool_]) -> Known:
+    """Fits to training scans, and knows their tiles.
+
+    Args:
+        described: Of grey values [N + M, len(NAMES)].
+        features: Of the bottleneck [N + M, channels], if it is looked at.
+        tile: Which of them are tiles [N + M]; nothing but their distances is taken from these.
+    """
+    everything, (described, features) = (described, features), _only(~tile, described, features)
     grey = cloud.fit(described, len(NAMES))
     deep = None if features is None else cloud.fit(features, min(AXES, features.shape[1]))
     down = np.stack([structure(described), described[:, BULGE]], axis=1)
     low, median = np.percentile(down, [LOW, 50], axis=0)
     lows = np.stack([median, np.maximum(median - low, 1e-6)])
-    raw = Known(grey, deep, lows, np.ones(len(PARTS)), np.empty(0), np.empty(0))
+    none = np.empty(0)
+    raw = Known(grey, deep, lows, np.ones(len(PARTS)), none, none, none, none)
     parts = raw.parts(described, features)
     units = {name: max(float(np.quantile(values, UNIT)), 1e-6) for name, values in parts.items()}
+    of_tiles = raw.parts(*_only(tile, *everything))
+    units_ = np.array([units.get(name, 1.0) for name in PARTS])
+    return Known(grey, deep, lows, units_, *_distances(parts, units), *_distances(of_tiles, units))
+
+
+def _only(which: npt.NDArray[np.bool_], described: Float64, features: Float64 | None) -> tuple[Float64, Float64 | None]:
+    return described[which], None if features is None else features[which]
+
+
+def _distances(parts: dict[str, Float64], units: dict[str, float]) -> tuple[Float64, Float64]:
+    """Rising, with and without features."""
     scaled = {name: values / units[name] for name, values in parts.items()}
     without = {name: values for name, values in scaled.items() if name != FEATURES}
-    return Known(
-        grey, deep, lows, np.array([units.get(name, 1.0) for name in PARTS]),
-        np.sort(together(scaled)), np.sort(together(without)),
-    )  # fmt: skip
+    return np.sort(together(scaled)), np.sort(together(without))
 
 
 def write(path: Path, known: Known) -> None:
@@ -116,7 +138,7 @@ def write(path: Path, known: Known) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    arrays = {name: getattr(known, name) for name in ("lows", "units", "all", "without")}
+    arrays = {name: getattr(known, name) for name in _TABLES}
     for name, fitted in ((GREY, known.grey), (FEATURES, known.features)):
         if fitted is not None:
             arrays |= {f"{name}_{part}": getattr(fitted, part) for part in _CLOUD}
@@ -137,6 +159,6 @@ def read(path: Path) -> Known:
         )
         if grey is None or grey.median.shape != (len(NAMES),):
             raise KeyError("of other descriptors")
-        return Known(grey, features, *(arrays[name] for name in ("lows", "units", "all", "without")))
+        return Known(grey, features, *(arrays[name] for name in _TABLES))
     except KeyError as error:
         raise InputError(f"{path}: not what segbench zoo foreign writes ({error}): fit it again") from error

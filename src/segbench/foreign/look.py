@@ -81,18 +81,18 @@ class Look:
         return self.judge(of_volume(volume, scaling))
 
     def tile(self, image: Float32, tile: Tile, scaling: Scaling) -> Foreign:
-        """Looks at the core of a tile, in what the tile read [1, 1, Z, Y, X]."""
-        return self.judge(windows(core(image, tile), scaling.exterior is not None))
+        """Looks at the core of a tile, in what the tile read [1, 1, Z, Y, X]; it is held against tiles."""
+        return self.judge(windows(core(image, tile), scaling.exterior is not None), tile=True)
 
-    def judge(self, seen: Float32 | None) -> Foreign:
-        """What windows [N, Y, X] say, if there are any."""
+    def judge(self, seen: Float32 | None, *, tile: bool = False) -> Foreign:
+        """What windows [N, Y, X] of a scan, or of a tile, say, if there are any."""
         if seen is None:
             return Foreign(score=None, threshold=self._threshold)
         with self._lock:  # a request of OpenVINO serves one caller
             features = None if self._encoder is None else encoded(seen, self._encoder)
         parts = self._known.parts(describe(seen)[None], None if features is None else features[None])
         return Foreign(
-            score=float(self._known.score(parts)[0]),
+            score=float(self._known.score(parts, tile=tile)[0]),
             threshold=self._threshold,
             parts={name: float(part[0]) for name, part in parts.items()},
             places=len(seen),
@@ -126,7 +126,7 @@ def look_of(model: Model, engine: Engine) -> Look | None:
 
 
 def with_tiles(whole: Foreign, tiles: Sequence[float | None]) -> Foreign:
-    """The same with the share of tiles whose score is above the threshold, of those that have one."""
-    scores = [score for score in tiles if score is not None]
+    """The same with the share of tiles whose score is above the threshold; a tile that is alone is the scan."""
+    scores = [score for score in (tiles if len(tiles) > 1 else [whole.score]) if score is not None]
     above = sum(score > whole.threshold for score in scores)
     return whole.model_copy(update={"tiles": above / len(scores) if scores else None})

@@ -193,7 +193,7 @@ def compute_tiles(
     foreign: dict[Tile, float | None] = {}
 
     def looked(tile: Tile, image: Float32) -> None:
-        if seeing is not None:
+        if seeing is not None and len(result.grid) > 1:
             foreign[tile] = seeing.tile(image, tile, job.scaling).score
 
     def finish(tile: Tile, logits: Float32) -> None:

@@ -38,4 +38,4 @@ class Watch:
         if self._whole is None:
             return None
         whole = self._whole.result()
-        return with_tiles(whole, [whole.score] if self._alone else self._scores)
+        return with_tiles(whole, self._scores)

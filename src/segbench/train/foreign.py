@@ -58,13 +58,14 @@ def add(path: Path, recipe_file: Path | None = None, progress: Progress | None =
         )
     see = encoder(model, runtime)
     looked = list(_looked(model, recipe, see, progress or (lambda what, done, of: None)))
-    described = np.stack([grey for grey, _ in looked])
-    deep = [found for _, found in looked if found is not None]
-    known.write(model.path / FILE, known.fit(described, np.stack(deep) if deep else None))
+    described, tile = np.stack([grey for grey, _, _ in looked]), np.array([part for _, _, part in looked])
+    deep = [found for _, found, _ in looked if found is not None]
+    known.write(model.path / FILE, known.fit(described, np.stack(deep) if deep else None, tile))
+    count = int(np.count_nonzero(~tile))
     fitted = ForeignCard(
-        threshold=min(THRESHOLD, len(looked) / (len(looked) + 1)),  # of a few scans: farther off than all of them
+        threshold=min(THRESHOLD, count / (count + 1)),  # of a few scans: farther off than all of them
         features=len(deep[0]) if deep else 0,
-        on=f"{len(looked)} augmented scans of the recipe's volumes, {3 * len(looked) // 4} of them single slices",
+        on=f"{count} augmented scans of the recipe's volumes, {3 * count // 4} of them single slices",
     )
     pinned = FileCard(path=FILE, sha256=file_sha256(model.path / FILE))
     files = model.card.files.model_copy(update={"foreign": pinned})
@@ -88,33 +89,50 @@ def _recipe(model: Model, file: Path | None) -> Recipe:
     return read_toml(found, Recipe)
 
 
-def scans(sample: Sample, recipe: Recipe, normalisation: Normalisation, rng: np.random.Generator) -> Iterator[Float32]:
+def scans(
+    sample: Sample, recipe: Recipe, normalisation: Normalisation, rng: np.random.Generator, within: np.random.Generator
+) -> Iterator[tuple[Float32, bool]]:
     """Windows [N, Y, X] of a training volume as four scans: the whole, two slices and a small one.
 
-    Each is cut, scaled and augmented as in training, and then normalised by itself, as a scan is that is predicted.
+    Each is cut, scaled and augmented as in training, and then normalised by itself, as a scan is that is predicted. The
+    first two are also looked at as tiles are: a part of two thirds of their edges, normalised with the whole; these
+    are True.
     """
     edge, how = min(sample.image.shape), recipe.augmentation.model_copy(update={"flat": 0.0})
     small = min(edge, EDGE)
     shapes: tuple[Shape, ...] = ((edge,) * 3, (1, edge, edge), (1, edge, edge), (1, small, small))
-    for shape in shapes:
+    for number, shape in enumerate(shapes):
         image, _ = crop(sample.image, sample.label, shape, how, rng)
         volume = Volume(augment(image, how, rng))
-        seen = of_volume(volume, fit(normalisation, volume))
+        scaling = fit(normalisation, volume)
+        seen = of_volume(volume, scaling)
         if seen is None:
             raise InputError(
                 f"training volumes of {edge} voxels are too small to look at; at least {SMALLEST} are needed"
             )
-        yield seen
+        yield seen, False
+        if number < 2:
+            tile = of_volume(_part(volume, within), scaling)
+            if tile is not None:
+                yield tile, True
+
+
+def _part(volume: Volume, rng: np.random.Generator) -> Volume:
+    """A random box of two thirds of the edges."""
+    edges = [n if n == 1 else max(SMALLEST, 2 * n // 3) for n in volume.shape]
+    starts = [int(rng.integers(0, n - edge + 1)) for n, edge in zip(volume.shape, edges, strict=True)]
+    return Volume(volume.data[tuple(slice(a, a + edge) for a, edge in zip(starts, edges, strict=True))])
 
 
 def _looked(
     model: Model, recipe: Recipe, see: Encoder | None, progress: Progress
-) -> Iterator[tuple[Float64, Float64 | None]]:
+) -> Iterator[tuple[Float64, Float64 | None, bool]]:
     data, normalisation = recipe.data, model.card.input.normalisation
     plan = pool.plan(data.domains, data.volumes_per_domain, data.randomised, data.first_seed, data.wide)
     paths = pool.make(plan, data.size, pool.cache(), lambda done, of, name: progress(f"making {name}", done, of))
     for number, ((domain, _), path) in enumerate(zip(plan, paths, strict=True)):
         sample = pool.read(path, domain.name, normalisation, data.labels)
-        for seen in scans(sample, recipe, normalisation, np.random.default_rng([SEED, number])):
-            yield describe(seen), None if see is None else encoded(seen, see)
+        drawn, within = (np.random.default_rng([SEED, number, *more]) for more in ((), (1,)))
+        for seen, tile in scans(sample, recipe, normalisation, drawn, within):
+            yield describe(seen), None if see is None else encoded(seen, see), tile
         progress("looking at training scans", number + 1, len(paths))
