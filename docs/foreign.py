@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -203,22 +203,24 @@ def cost(model: Model, engine: str, threads: int, samples: int, rounds: int) -> 
     scaling = fit(model.card.input.normalisation, volume)
     look.volume(volume, scaling)
     first = perf_counter() - begun
-    took: dict[str, list[float]] = {"with": [], "without": [], "look": []}
     predict(volume, model.card, started, samples)
+    took: dict[str, list[tuple[float, float]]] = {"with": [], "without": [], "look": []}
+    runs = {
+        "with": lambda: predict(volume, model.card, started, samples, look=look),
+        "without": lambda: predict(volume, model.card, started, samples),
+        "look": lambda: look.volume(volume, scaling),
+    }
     for _ in range(rounds):
-        for name, seeing in (("with", look), ("without", None)):
-            begun = perf_counter()
-            predict(volume, model.card, started, samples, look=seeing)
-            took[name].append(perf_counter() - begun)
-        begun = perf_counter()
-        look.volume(volume, scaling)
-        took["look"].append(perf_counter() - begun)
-    with_, without, alone = (median(took[name]) for name in ("with", "without", "look"))
-    ratio = median(a / b for a, b in zip(took["with"], took["without"], strict=True))
+        for name, run in runs.items():
+            wall, processor = perf_counter(), process_time()
+            run()
+            took[name].append((perf_counter() - wall, process_time() - processor))
+    middle = {name: [median(column) for column in zip(*times, strict=True)] for name, times in took.items()}
+    share = middle["look"][1] / middle["without"][1]
     sys.stdout.write(
-        f"{EDGE}^3, T = {samples}, {engine}, {threads} threads, {rounds} rounds: {without:.3f} s without a look, "
-        f"{with_:.3f} s with one, median ratio {ratio:.3f}; a look alone {1e3 * alone:.0f} ms on one thread, "
-        f"the first with its start {1e3 * first:.0f} ms\n"
+        f"{EDGE}^3, T = {samples}, {engine}, {threads} threads, medians of {rounds} rounds, wall and core seconds: "
+        + ", ".join(f"{name} {wall:.3f} {processor:.3f}" for name, (wall, processor) in middle.items())
+        + f"; processor time of a look {share:.2%} of a prediction's; the first look with its start {first:.2f} s\n"
     )
 
 

@@ -131,7 +131,7 @@ def show(summary: Summary) -> None:
 
 def _foreign(found: Foreign) -> str:
     if found.score is None:
-        return "foreign score: none, the slices are too small to look at"
+        return "foreign score: none; slices are too small, or no window is clear of the constant exterior"
     tiles = "" if found.tiles is None else f"; {100 * found.tiles:.0f} % of the tiles are above"
     seen = "" if found.features else "; grey values alone, no runtime for the network's features is installed"
     return f"foreign score {found.score:.4f}, warned of above {found.threshold:g}{tiles}{seen}"
