@@ -36,12 +36,13 @@ def load(
         EngineError: The engine is missing or refuses, or the artifact was not verified here.
     """
     from segbench.engines import start
+    from segbench.foreign import look_of
     from segbench.predict import Predictor
     from segbench.zoo import find
 
     model = find(name)
     started = start(model, engine, precision, threads, device=device, thin=thin, unverified=unverified)
-    return Predictor(model.card, started)
+    return Predictor(model.card, started, look_of(model, started))
 
 
 def open_volume(

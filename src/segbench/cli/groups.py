@@ -136,6 +136,25 @@ def zoo_conformal(
     fit_conformal(folder, blocks, size, engine)
 
 
+@zoo_app.command("foreign")
+def zoo_foreign(
+    folder: Annotated[Path, typer.Argument(help="A model's folder.")],
+    recipe: Annotated[
+        Path | None, typer.Option(help="Recipe that it was trained with; one of the project's is found by the card.")
+    ] = None,
+) -> None:
+    """Fit what tells foreign input to a model's training scans, for the score in eval and predict; its hash stays.
+
+    \b
+    Examples:
+      segbench zoo foreign runs/vnet-battery
+      segbench zoo foreign runs/mine --recipe mine.toml
+    """
+    from segbench.cli.models import fit_foreign
+
+    fit_foreign(folder, recipe)
+
+
 @zoo_app.command("add")
 def zoo_add(
     folder: Annotated[Path, typer.Argument(help="A folder that training wrote.", show_default=False)],

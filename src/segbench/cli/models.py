@@ -101,6 +101,21 @@ def fit_conformal(folder: Path, blocks: int, size: int, engine: str) -> None:
     )
 
 
+def fit_foreign(folder: Path, recipe: Path | None) -> None:
+    """Fits what tells foreign input and pins it in the card, with a progress bar."""
+    from segbench.train.foreign import FILE, add
+
+    with progress_bar() as bars:
+        task = bars.add_task("looking at training scans", total=None)
+        card = add(folder, recipe, lambda what, done, of: bars.update(task, description=what, completed=done, total=of))
+    assert card.foreign is not None
+    results().print(
+        f"{card.name}: {folder / FILE} written and pinned, fitted to {card.foreign.on}; scans with a score above "
+        f"{card.foreign.threshold:g} are warned of",
+        soft_wrap=True,
+    )
+
+
 def verify_models(name: str | None) -> bool:
     """Checks one model, or all, and says what was found; whether all passed."""
     from segbench.cli.proof import passed, show

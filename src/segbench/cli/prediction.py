@@ -14,6 +14,7 @@ from rich.table import Table
 from segbench.cli.screen import NOTES, print_json, results
 from segbench.engines import start
 from segbench.errors import InputError, UnknownNameError
+from segbench.foreign import Foreign
 from segbench.io import open_volume
 from segbench.predict.cluster import Start, over_dask
 from segbench.predict.scan import Format, Outcome, Request, predict_scan
@@ -127,6 +128,16 @@ def show(summary: Summary) -> None:
         f"seed {wanted.seed}, {wanted.engine}, {wanted.precision}; mean entropy {summary.entropy:.4f} nats",
         soft_wrap=True,
     )
+    if summary.foreign is not None:
+        console.print(_foreign(summary.foreign), soft_wrap=True)
+
+
+def _foreign(found: Foreign) -> str:
+    if found.score is None:
+        return "foreign score: none; slices are too small, or no window is clear of the constant exterior"
+    tiles = "" if found.tiles is None else f"; {100 * found.tiles:.0f} % of the tiles are above"
+    seen = "" if found.features else "; grey values alone, no runtime for the network's features is installed"
+    return f"foreign score {found.score:.4f}, warned of above {found.threshold:g}{tiles}{seen}"
 
 
 def show_bounds(summary: Summary, fitted: ConformalCard) -> None:

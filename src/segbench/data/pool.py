@@ -1,11 +1,13 @@
 """The volumes that a recipe trains on: made once, cached, normalised."""
 
+import os
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 
 from segbench.data import battery16
 from segbench.data import cache as disk
@@ -31,6 +33,12 @@ class Sample:
 
 Plan = tuple[tuple[Domain, int], ...]
 """Which volumes: domains with their seeds."""
+
+
+def cache() -> Path:
+    """Where training volumes are kept between runs."""
+    base = Path(os.environ.get("SEGBENCH_CACHE") or platformdirs.user_cache_dir("segbench"))
+    return base / "training" / str(battery16.GENERATOR_VERSION)
 
 
 def plan(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -24,6 +24,7 @@ Loaded = Callable[[Mapping[str, Float32]], list[Float32]]
 """A graph ready to run: named inputs to its outputs, which are valid until the next call."""
 
 
+@runtime_checkable
 class Runtime(Protocol):
     """Loads ONNX graphs."""
 

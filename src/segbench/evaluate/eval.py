@@ -1,5 +1,6 @@
 """Evaluates a model, and the baselines beside it, case by case into rows."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 
@@ -16,6 +17,7 @@ from segbench.evaluate.cases import Labelled, Source, made_by
 from segbench.evaluate.scores import of_references, of_tally, of_thresholds, of_uncertainty, score
 from segbench.evaluate.source import code
 from segbench.evaluate.tallied import Scores
+from segbench.foreign import Look, look_of
 from segbench.hardware import cores, processor
 from segbench.predict import Prediction, predict
 from segbench.rows import Confusion, Row, git_hash, now, versions
@@ -64,10 +66,11 @@ def evaluate(
             f"{data.name} has {len(data.classes)} ({', '.join(data.classes)})"
         )
     card = model.card if calibrated else uncalibrated(model.card)
+    seeing = look_of(model, engine)
     for domain in data.domains:
         cases = list(data.cases(domain))
         for number, case in enumerate(cases):
-            prediction, seconds = _predict(card, engine, case, samples, seed, progress, invert)
+            prediction, seconds = _predict(card, engine, seeing, case, samples, seed, progress, invert)
             if keep is not None:
                 keep(case, prediction)
             yield _model_row(model.hash, card, engine, data, case, prediction, seconds, calibrated)
@@ -89,7 +92,14 @@ def uncalibrated(card: Card) -> Card:
 
 
 def _predict(
-    card: Card, engine: Engine, case: Labelled, samples: int, seed: int, progress: Progress | None, invert: bool
+    card: Card,
+    engine: Engine,
+    seeing: Look | None,
+    case: Labelled,
+    samples: int,
+    seed: int,
+    progress: Progress | None,
+    invert: bool,
 ) -> tuple[Prediction, float]:
     def tile(done: int, total: int) -> None:
         if progress is not None:
@@ -97,7 +107,7 @@ def _predict(
 
     tile(0, 1)
     start = time.perf_counter()
-    prediction = predict(case.image, card, engine, samples, seed, tile, invert=invert)
+    prediction = predict(case.image, card, engine, samples, seed, tile, invert=invert, look=seeing)
     return prediction, time.perf_counter() - start
 
 
@@ -114,7 +124,7 @@ def _model_row(
     scores, truth, human = score(case, prediction.labels, None, data.classes)
     tallied, curves = of_tally(case, prediction, card.threshold)
     scores |= tallied | of_uncertainty(prediction) | of_references(case) | of_thresholds(case, prediction)
-    scores |= of_bounds(case, prediction, card.conformal)
+    scores |= of_bounds(case, prediction, card.conformal) | _foreign(prediction)
     return _row(
         case,
         scores,
@@ -137,6 +147,15 @@ def _model_row(
         wall_s=seconds,
         timed=PREDICTED,
     )
+
+
+def _foreign(prediction: Prediction) -> Scores:
+    """The out-of-domain score and the share of tiles above its threshold, NaN where too little is there to look at."""
+    found = prediction.foreign
+    if found is None:
+        return {}
+    values = {"foreign": found.score, "foreign_tiles": found.tiles}
+    return {name: math.nan if value is None else value for name, value in values.items()}
 
 
 def _grey(case: Labelled, invert: bool) -> Grey:

@@ -8,6 +8,7 @@ from typing import Any
 
 from segbench.engines import Engine, start
 from segbench.errors import InputError, OutputError, SegbenchError
+from segbench.foreign import Look, look_of
 from segbench.hardware import cores
 from segbench.predict.folder import Folder
 from segbench.predict.job import Job
@@ -52,7 +53,7 @@ class _Context:
     folder: Folder
 
 
-_STARTED: dict[tuple[str, str, Start], tuple[Engine, Result]] = {}
+_STARTED: dict[tuple[str, str, Start], tuple[Engine, Result, Look | None]] = {}
 """Of this worker, so that masks are bound and arrays opened once."""
 
 
@@ -102,9 +103,9 @@ def _compute(context: _Context, number: int, tile: Tile) -> None:
         grid = tiles(model.card, job.wanted.shape)
         result = Result(context.folder.result, grid, job.wanted.keep_samples)
         _STARTED.clear()  # of another result
-        _STARTED[key] = (engine, result)
-    engine, result = _STARTED[key]
-    compute_tiles(context.volume, model, engine, job, context.folder, result, [(number, tile)])
+        _STARTED[key] = (engine, result, look_of(model, engine))
+    engine, result, seeing = _STARTED[key]
+    compute_tiles(context.volume, model, engine, job, context.folder, result, [(number, tile)], seeing=seeing)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pydantic import ConfigDict
 
 from segbench.engines import Engine
 from segbench.errors import InputError, OutputError
+from segbench.foreign import Foreign, Look
 from segbench.io import check_image
 from segbench.normalisation import Scaling, fit
 from segbench.polarity import polarity
@@ -73,6 +74,7 @@ class Job(Finite):
         scaling: What was fitted to the whole scan, once.
         warnings: What speaks against trusting the result, a sentence each.
         conformal: What the model's card had fitted when the job began; None where it had nothing.
+        foreign: How unlike the training scans it is, found once for all shards; None without a fit.
     """
 
     wanted: Wanted
@@ -81,6 +83,7 @@ class Job(Finite):
     scaling: Scaling
     warnings: tuple[str, ...]
     conformal: ConformalCard | None = None
+    foreign: Foreign | None = None
 
 
 def wanted(
@@ -112,8 +115,8 @@ def wanted(
     )
 
 
-def start(volume: Volume, model: Model, asked: Wanted) -> Job:
-    """Proves the scan and fits the normalisation to it, block by block.
+def start(volume: Volume, model: Model, asked: Wanted, look: Look | None = None) -> Job:
+    """Proves the scan, fits the normalisation to it, block by block, and looks whether it is foreign.
 
     Raises:
         InputError: NaN or infinite voxels, or a constant image.
@@ -121,13 +124,16 @@ def start(volume: Volume, model: Model, asked: Wanted) -> Job:
     sample = check_image(volume)
     scaling = fit(model.card.input.normalisation, volume, invert=asked.inverted, sample=sample)
     warning = None if asked.inverted else polarity(volume).warning(volume.source)
+    foreign = None if look is None else look.volume(volume, scaling)
+    spoken = (warning, None if foreign is None else foreign.warning(volume.source, model.card.name))
     return Job(
         wanted=asked,
         source=volume.source,
         classes=model.card.classes,
         scaling=scaling,
-        warnings=() if warning is None else (warning,),
+        warnings=tuple(text for text in spoken if text is not None),
         conformal=model.card.conformal,
+        foreign=foreign,
     )
 
 

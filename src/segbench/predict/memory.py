@@ -8,11 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from segbench.engines import Engine
+from segbench.foreign import Foreign, Look
 from segbench.io import as_volume, check_image, open_volume
 from segbench.normalisation import fit
 from segbench.polarity import polarity
 from segbench.predict.said import said
 from segbench.predict.sampling import sample_masks, stream, tiles
+from segbench.predict.watch import Watch
 from segbench.tiling import Tile
 from segbench.volume import Float32, UInt8, Volume
 from segbench.zoo.card import Card
@@ -36,6 +38,7 @@ class Prediction:
         warnings: What speaks against trusting it, a sentence each.
         inverted: Whether it is of the image's negative.
         shares: Share of class 1 in each sample alone, T numbers; one for a single pass.
+        foreign: How unlike the training scans it is; None where the model has no fit of that.
     """
 
     labels: UInt8
@@ -49,6 +52,7 @@ class Prediction:
     warnings: tuple[str, ...] = ()
     inverted: bool = False
     shares: tuple[float, ...] = ()
+    foreign: Foreign | None = None
 
 
 def predict(
@@ -60,6 +64,7 @@ def predict(
     progress: Progress | None = None,
     *,
     invert: bool = False,
+    look: Look | None = None,
 ) -> Prediction:
     """Segments a volume.
 
@@ -71,6 +76,7 @@ def predict(
         seed: Of their masks.
         progress: Called with (tiles done, tiles).
         invert: Its material is dark: the normalised image is negated.
+        look: Says how foreign the volume is (`foreign.look_of`); changes no other number.
 
     Raises:
         InputError: Samples out of range, or an image that is constant or not finite.
@@ -98,12 +104,15 @@ def predict(
         if progress is not None:
             progress(done, len(grid))
 
-    stream(volume, engine.bind(drawn), scaling, grid, finish, count)
+    watch = Watch(look, volume, scaling, len(grid))
+    stream(volume, engine.bind(drawn), scaling, grid, finish, count, watch.tile)
+    foreign = watch.found()
+    spoken = (warning, None if foreign is None else foreign.warning(volume.source, card.name))
+    warnings = tuple(text for text in spoken if text is not None)
     drawn_samples = samples if card.dropout else 1
-    said_of_it = () if warning is None else (warning,)
     shares = tuple(float(share) for share in active / labels.size)
     maps = (labels, probability, entropy, mutual, spread, deviation)
-    return Prediction(*maps, seed, drawn_samples, said_of_it, invert, shares)
+    return Prediction(*maps, seed, drawn_samples, warnings, invert, shares, foreign)
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,7 @@ class Predictor:
 
     card: Card
     engine: Engine
+    look: Look | None = None
 
     def predict(
         self,
@@ -125,4 +135,5 @@ class Predictor:
         """Segments a volume, what lies at a path, or an array that `as_volume` takes; see `predict`."""
         if isinstance(image, str | Path):
             image = open_volume(image)
-        return predict(as_volume(image), self.card, self.engine, samples, seed, progress, invert=invert)
+        volume = as_volume(image)
+        return predict(volume, self.card, self.engine, samples, seed, progress, invert=invert, look=self.look)

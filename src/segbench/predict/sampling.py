@@ -43,6 +43,7 @@ def stream(
     wanted: Iterable[Tile],
     finish: Callable[[Tile, Float32], None],
     progress: Callable[[Tile], None] | None = None,
+    look: Callable[[Tile, Float32], None] | None = None,
 ) -> None:
     """Computes tiles; reading the next one and finishing the last one go on while the engine works on this one.
 
@@ -53,9 +54,12 @@ def stream(
         wanted: Tiles, in any order.
         finish: Takes a tile and the logits (T, Z, Y, X) of its core, in one thread beside, in order.
         progress: Called with a tile once it is finished.
+        look: Takes a tile and the normalised image [1, 1, Z, Y, X] that it read, in the same thread before `finish`.
     """
 
-    def finished(tile: Tile, logits: Float32) -> None:
+    def finished(tile: Tile, image: Float32, logits: Float32) -> None:
+        if look is not None:
+            look(tile, image)
         finish(tile, logits)
         if progress is not None:
             progress(tile)
@@ -66,7 +70,7 @@ def stream(
             logits = run(image, tile.inner)[:, 0]
             if last is not None:
                 last.result()
-            last = finishing.submit(finished, tile, logits)
+            last = finishing.submit(finished, tile, image, logits)
         if last is not None:
             last.result()
 

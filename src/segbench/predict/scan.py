@@ -9,6 +9,7 @@ import numpy as np
 
 from segbench.engines import Engine
 from segbench.errors import InputError, OutputError
+from segbench.foreign import Look, look_of
 from segbench.io import telling
 from segbench.predict import pyramid
 from segbench.predict.bounds import masked
@@ -103,13 +104,13 @@ def predict_scan(request: Request, progress: Progress, compute: Compute | None =
         return Outcome(there, (), len(grid), 0)
     folder.make(int(COMPRESSED * _bytes(grid, request.keep_samples)))
     with folder.held(request.shard):
-        result = Result(folder.result, grid, request.keep_samples)
+        result, seeing = Result(folder.result, grid, request.keep_samples), look_of(request.model, request.engine)
         with folder.making():
-            job = _job(folder, request, asked)
+            job = _job(folder, request, asked, seeing)
             with telling(folder.result):
                 result.make()
         own = _share(list(enumerate(grid)), request.shard)
-        computed = _tiles(folder, job, own, progress, compute or _here(request, folder, result))
+        computed = _tiles(folder, job, own, progress, compute or _here(request, folder, result, seeing))
         return _complete(folder, job, result, request, progress, computed)
 
 
@@ -126,12 +127,12 @@ def _finished(request: Request, asked: Wanted) -> Summary | None:
     return found
 
 
-def _job(folder: Folder, request: Request, asked: Wanted) -> Job:
+def _job(folder: Folder, request: Request, asked: Wanted, seeing: Look | None) -> Job:
     if request.restart:
         folder.clear()
     job = folder.read_job()
     if job is None:
-        job = start(request.volume, request.model, asked)
+        job = start(request.volume, request.model, asked, seeing)
         folder.write_job(job)
     check_same(job.wanted, asked, folder.path)
     return job
@@ -160,11 +161,11 @@ def _tiles(folder: Folder, job: Job, own: Sequence[tuple[int, Tile]], progress: 
     return len(missing)
 
 
-def _here(request: Request, folder: Folder, result: Result) -> Compute:
+def _here(request: Request, folder: Folder, result: Result, seeing: Look | None) -> Compute:
     """Computes tiles in this process."""
 
     def compute(job: Job, wanted: Sequence[tuple[int, Tile]], finished: Callable[[Tile], None]) -> None:
-        compute_tiles(request.volume, request.model, request.engine, job, folder, result, wanted, finished)
+        compute_tiles(request.volume, request.model, request.engine, job, folder, result, wanted, finished, seeing)
 
     return compute
 
@@ -178,8 +179,11 @@ def compute_tiles(
     result: Result,
     wanted: Iterable[tuple[int, Tile]],
     finished: Callable[[Tile], None] | None = None,
+    seeing: Look | None = None,
 ) -> None:
     """Computes and writes numbered tiles; each is recorded once its files are written.
+
+    Where `seeing` is given, each record says how foreign its tile is.
 
     Raises:
         OutputError: They cannot be written.
@@ -187,6 +191,11 @@ def compute_tiles(
     numbers = {tile: number for number, tile in wanted}
     card, asked = model.card, job.wanted
     run = engine.bind(sample_masks(card, asked.samples, asked.seed))
+    foreign: dict[Tile, float | None] = {}
+
+    def looked(tile: Tile, image: Float32) -> None:
+        if seeing is not None and len(result.grid) > 1:
+            foreign[tile] = seeing.tile(image, tile, job.scaling).score
 
     def finish(tile: Tile, logits: Float32) -> None:
         found = said(logits, card, asked.keep_samples, engine.threads)
@@ -199,11 +208,12 @@ def compute_tiles(
                 "active": found.active.tolist(),
                 "entropy": float(found.entropy.sum(dtype=np.float64)),
                 "mutual_information": float(found.mutual.sum(dtype=np.float64)),
+                "foreign": foreign.pop(tile, None),
             }
             | masked(job.conformal, found.probability),
         )
 
-    stream(volume, run, job.scaling, numbers, finish, finished)
+    stream(volume, run, job.scaling, numbers, finish, finished, looked if seeing is not None else None)
 
 
 def _complete(folder: Folder, job: Job, result: Result, request: Request, progress: Progress, computed: int) -> Outcome:

@@ -10,6 +10,7 @@ import numpy as np
 
 from segbench import __version__
 from segbench.errors import InputError
+from segbench.foreign import Foreign, with_tiles
 from segbench.metrics.conformal import of_samples
 from segbench.predict.bounds import POSSIBLE, SURE, assumption, share_interval
 from segbench.predict.job import Finite, Job
@@ -54,6 +55,7 @@ class Summary(Finite):
         mutual_information: Mean mutual information in nats.
         conformal_assumes: What the conformal intervals take for granted; empty where there are none.
         segbench: The version that wrote it.
+        foreign: How unlike the training scans it is, the share of its tiles included; None where the model has no fit.
     """
 
     job: Job
@@ -62,6 +64,7 @@ class Summary(Finite):
     mutual_information: float
     conformal_assumes: str = ""
     segbench: str
+    foreign: Foreign | None = None
 
     def attributes(self) -> dict[str, Any]:
         """As it stands in a result, with what a reader looks for first in front."""
@@ -105,6 +108,7 @@ def summarise(job: Job, records: Sequence[dict[str, Any]]) -> Summary:
         mutual_information=mutual / voxels,
         conformal_assumes=assumption(job.conformal, job.wanted.shape) if bounds and job.conformal else "",
         segbench=__version__,
+        foreign=None if job.foreign is None else with_tiles(job.foreign, [record.get("foreign") for record in records]),
     )
 
 

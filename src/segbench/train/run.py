@@ -1,15 +1,11 @@
 """One command from a recipe to a folder that the zoo can use."""
 
 import fcntl
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import platformdirs
-
 from segbench.data import pool
-from segbench.data.battery16 import GENERATOR_VERSION
 from segbench.errors import OutputError
 from segbench.io.atomic import check_output_folder
 from segbench.recipe import read_toml
@@ -49,16 +45,10 @@ def train(
     recipe = recipe.model_copy(update={key: value for key, value in given.items() if value is not None})
     check_output_folder(out)
     with _alone(out):
-        data = loop.training_data(recipe, cache(), making)
+        data = loop.training_data(recipe, pool.cache(), making)
         network, state = loop.fit(recipe, data, out, stepping, steps)
         curves.draw(state.history, out / "curves.png", f"{recipe.name}, recipe {recipe_file.name}")
         return release(network, recipe, recipe_file, state, list(data[1]), out)
-
-
-def cache() -> Path:
-    """Where training volumes are kept between runs."""
-    base = Path(os.environ.get("SEGBENCH_CACHE") or platformdirs.user_cache_dir("segbench"))
-    return base / "training" / str(GENERATOR_VERSION)
 
 
 @contextmanager

@@ -47,11 +47,19 @@ class Model(Strict):
         return self.path / self.card.files.reference.path if self.card.files.reference else None
 
     @property
+    def foreign(self) -> Path | None:
+        """What the training scans look like, if that was fitted."""
+        return self.path / self.card.files.foreign.path if self.card.files.foreign else None
+
+    @property
     def hash(self) -> str:
         """Changes with the card, the weights or the graph, but not with what was measured of them."""
         # the files are pinned in it; what a card leaves at its default changes nothing, so that cards can grow
         text = self.card.model_dump_json(
-            exclude={"results": True, "seeds": True, "seams": True, "conformal": True, "files": {"reference"}},
+            exclude={
+                **{"results": True, "seeds": True, "seams": True, "conformal": True, "foreign": True},
+                "files": {"reference", "foreign"},
+            },
             exclude_defaults=True,
         )
         return hashlib.sha256(text.encode()).hexdigest()

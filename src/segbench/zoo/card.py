@@ -60,17 +60,19 @@ class FilesCard(Strict):
         graph: Made of them.
         ranges: Of the graph's activations, which int8 needs; None where they were not measured.
         reference: A small scan and PyTorch's answer; no part of the model's hash.
+        foreign: What the training scans look like; no part of the model's hash.
     """
 
     weights: FileCard
     graph: FileCard
     ranges: FileCard | None = None
     reference: FileCard | None = None
+    foreign: FileCard | None = None
 
     @property
     def each(self) -> tuple[FileCard, ...]:
         """All that there are."""
-        each = (self.weights, self.graph, self.ranges, self.reference)
+        each = (self.weights, self.graph, self.ranges, self.reference, self.foreign)
         return tuple(file for file in each if file is not None)
 
 
@@ -179,6 +181,20 @@ class ConformalCard(Strict):
     sure: float = Field(ge=0, le=1)
 
 
+class ForeignCard(Strict):
+    """When a scan is called foreign; `segbench zoo foreign` fits it to training scans.
+
+    Attributes:
+        threshold: Of the score, the share of training scans that are nearer; scans above it are warned of.
+        features: Channels of the bottleneck that are looked at besides grey values; 0 for none.
+        on: What it was fitted to.
+    """
+
+    threshold: float = Field(gt=0, lt=1)
+    features: int = Field(ge=0)
+    on: str
+
+
 class ResultCard(Strict):
     """What an evaluation measured, as means over its domains; added by `segbench zoo add`.
 
@@ -214,6 +230,9 @@ class Card(Strict):
         seeds: The released training among its siblings; no part of the model's hash.
         seams: How much the answer depends on where tiles end; no part of the model's hash.
         conformal: Of the share of class 1 and of masks; no part of the model's hash.
+
+
+        foreign: When a scan is called foreign; no part of the model's hash.
         dropout: Sites in the order of the masks' columns.
         limits: What the model is known not to do.
         results: What evaluations measured; no part of the model's hash.
@@ -236,6 +255,7 @@ class Card(Strict):
     seeds: SeedsCard | None = None
     seams: SeamsCard | None = None
     conformal: ConformalCard | None = None
+    foreign: ForeignCard | None = None
     results: tuple[ResultCard, ...] = ()
 
     @model_validator(mode="after")

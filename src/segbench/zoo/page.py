@@ -31,7 +31,7 @@ Made from `card.toml` by `segbench train`; edit the recipe `train/{trained.recip
 {"; fixed size, because the answer depends on it" if card.input.fixed_tile else ""}.
 {_seams(card)}- **Network**: {card.network.kind}, {card.network.parameters:,} parameters.
 - **Licence** of the weights: {card.licence}.
-{_int8(card)}{_reference(card)}
+{_int8(card)}{_reference(card)}{_foreign(card)}
 ## Dropout
 
 Masks are an input of the graph, made from (seed, sample); sample t is one network over a whole volume.
@@ -68,6 +68,18 @@ def _reference(card: Card) -> str:
     if pinned is None:
         return ""
     return f"- **Reference**: `{pinned.path}`, a small scan and PyTorch's answer; `segbench zoo verify` compares.\n"
+
+
+def _foreign(card: Card) -> str:
+    fitted = card.foreign
+    if fitted is None:
+        return ""
+    seen = f"grey values and {fitted.features} channels of the bottleneck" if fitted.features else "grey values"
+    share = f"{100 * fitted.threshold:.4g} % of the training scans"
+    return (
+        f"- **Foreign input**: warned of where more than {share} are nearer to\n"
+        f"  the usual one, in {seen}\n  ({fitted.on}).\n"
+    )
 
 
 def _seams(card: Card) -> str:

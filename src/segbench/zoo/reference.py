@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -53,14 +54,19 @@ class Reference:
 
 
 def write_reference(path: Path, reference: Reference) -> None:
-    """Writes the arrays as .npz; the same arrays give the same bytes.
+    """Writes the arrays; see `write_arrays`."""
+    write_arrays(path, reference.arrays)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Writes arrays as .npz; the same arrays give the same bytes.
 
     Raises:
         OutputError: The file cannot be written.
     """
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in reference.arrays.items():
+        for name, array in arrays.items():
             content = io.BytesIO()
             np.save(content, array, allow_pickle=False)
             entry = zipfile.ZipInfo(f"{name}.npy", EPOCH)
@@ -75,11 +81,26 @@ def read_reference(path: Path) -> Reference:
     Raises:
         InputError: There is no such file, or it holds something else.
     """
+    arrays = read_arrays(path)
+    try:
+        return Reference(**{field.name: arrays[field.name] for field in fields(Reference)})
+    except KeyError as error:
+        raise InputError(f"{path}: no reference of a model ({error}): export again, or copy it again") from error
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """Reads what `write_arrays` wrote; nothing is unpickled.
+
+    Raises:
+        InputError: There is no such file, or it holds something else.
+    """
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            return Reference(**{field.name: arrays[field.name] for field in fields(Reference)})
+            return {name: arrays[name] for name in arrays.files}
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         said = " ".join(str(error).split())
-        raise InputError(f"{path}: no reference of a model ({said}): export again, or copy it again") from error
+        raise InputError(
+            f"{path}: holds no arrays that can be read ({said}): make it again, or copy it again"
+        ) from error

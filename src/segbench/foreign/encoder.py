@@ -1,0 +1,66 @@
+"""What the network makes of a window before its first dropout: the graph of `foreign.graph` on a runtime."""
+
+from importlib.util import find_spec
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from segbench.engines import ENGINES, start
+from segbench.engines.graph import Loaded, Runtime
+from segbench.volume import Float32
+from segbench.zoo import Model
+
+IMAGE = "image"
+RUNTIMES = ("openvino", "onnxruntime")
+
+
+class Encoder(Protocol):
+    """What a network makes of a window, up to its first dropout."""
+
+    def __call__(self, window: Float32) -> npt.NDArray[np.float64]:
+        """The mean of each channel over a window (Y, X) of a normalised image [channels]."""
+        ...
+
+
+def runtime_for(engine: str) -> str | None:
+    """The runtime that looks at windows beside an engine: its own, or the first that is installed; None without any."""
+    own = (engine,) if engine in RUNTIMES else RUNTIMES
+    return next((name for name in own if all(find_spec(package) for package in ENGINES[name][1])), None)
+
+
+def encoder(model: Model, runtime: str) -> Encoder | None:
+    """A model's encoder, in float32 on one thread of the processor; None for a model without dropout.
+
+    Raises:
+        EngineError: The runtime refuses.
+    """
+    from segbench.foreign.graph import encoder_graph  # needs onnx, which is there where a runtime is
+
+    found = encoder_graph(model.graph)
+    if found is None:
+        return None
+    engine = start(model, runtime, threads=1, thin=False, unverified=True)
+    assert isinstance(engine, Runtime)
+    z, y, x = model.card.input.multiple
+    return _Encoder(engine, found.serialised, found.output, (1 if found.flat else z, y, x))
+
+
+class _Encoder:
+    """An encoder graph over a runtime, loaded for each shape of window."""
+
+    def __init__(self, runtime: Runtime, graph: bytes, output: str, multiple: tuple[int, int, int]) -> None:
+        self._runtime, self._graph, self._output, self._multiple = runtime, graph, output, multiple
+        self._loaded: dict[tuple[int, ...], Loaded] = {}
+
+    def __call__(self, window: Float32) -> npt.NDArray[np.float64]:
+        """See `Encoder`."""
+        depth, *strides = self._multiple
+        rest = [(0, -n % stride) for n, stride in zip(window.shape, strides, strict=True)]
+        slice_ = np.pad(window, rest, mode="edge")[None, None, None]
+        image = np.ascontiguousarray(np.repeat(slice_, depth, axis=2))
+        if image.shape not in self._loaded:
+            shapes = {IMAGE: image.shape}
+            self._loaded[image.shape] = self._runtime.load(self._graph, shapes, [self._output], 1)
+        features = self._loaded[image.shape]({IMAGE: image})[0][0]
+        return np.asarray(features.reshape(len(features), -1).mean(axis=1, dtype=np.float64))
