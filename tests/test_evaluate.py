@@ -29,7 +29,7 @@ from segbench.metrics.overlap import accuracy
 from segbench.metrics.uncertainty import MEASURES
 from segbench.predict import predict
 from segbench.rows import comparable, read_rows
-from segbench.tally import Tally
+from segbench.tally import Maps, Tally, tally
 from segbench.volume import Volume
 
 SIZE = 40
@@ -149,6 +149,22 @@ def test_blocks_are_thirds_unless_they_would_be_thin(shape):
     smallest = np.prod([length // n for length, n in zip(shape, pieces, strict=True)])
     assert min(np.sum(block) for block in found) == smallest
     assert all(length // n >= min(THINNEST, length) for length, n in zip(shape, pieces, strict=True))
+
+
+def test_band_and_interior_have_their_names():
+    reference = np.zeros((1, 6, 20), np.uint8)
+    reference[:, :, 10:] = 1
+    p = np.where(reference, 0.9, 0.1).astype(np.float32)
+    p[:, :, 9] = 0.6  # wrong, beside the boundary
+    doubt = np.where(p == np.float32(0.6), 0.4, 0.1).astype(np.float32)
+    found = tallied.scores(tally(Maps(p, doubt, doubt, doubt, doubt), reference), "truth")
+    assert (found["share_band_truth"], found["share_interior_truth"]) == (4 / 20, 16 / 20)
+    assert (found["accuracy_band_truth"], found["accuracy_interior_truth"]) == (3 / 4, 1)
+    assert found["spread_band_truth"] == pytest.approx((0.4 + 3 * 0.1) / 4)
+    assert found["spread_interior_truth"] == pytest.approx(0.1)
+    assert found["error_auroc_entropy_band_truth"] == 1
+    assert math.isnan(found["error_auroc_entropy_interior_truth"])
+    assert found["ece_interior_truth"] == pytest.approx(0.1, abs=1e-6)
 
 
 def test_what_nothing_was_summed_for_is_nan_and_has_its_name():

@@ -102,9 +102,9 @@ def _plane(
                 for i in range(n):
                     keep[t, y, first + i] = p[t, i] > calibration[2]
             for i in range(n):
-                average = total[i] * share
-                # rounding may carry it past 1 where T is no power of two; what is not above 1, NaN too, stays
-                mean[y, first + i] = ONE if average > ONE else average
+                mean[y, first + i] = (
+                    total[i] * share
+                )  # never above 1: sums of T are at most T, and T * share rounds to 1
                 expected[y, first + i] = entropy[i] * share
             _deviation(p, mean[y, first : first + n], share, deviation[y, first : first + n])
             for pair in range(len(pairs)):
