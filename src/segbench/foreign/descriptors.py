@@ -35,7 +35,7 @@ BULGE = NAMES.index("bulge at 2")
 
 # What a field of noise has, white or not, that is no more than its spectrum (a Gaussian random field): the median over
 # the square of its gradient has 1 / log2(20) of the 95 % quantile, and nothing else stands out. By how much sixteen
-# windows of such fields differ from that is from simulated ones, widths of 0 to 4 pixels.
+# windows of such fields differ from that is rounded from a few simulated ones, smooth and scale-free.
 _FORMLESS = {"tails": 0.0, "edges": float(np.log(np.log(20) / np.log(2))), "bulge": 0.0, "lobes": 0.0}
 _SCATTER = {
     **{"tails at 1": 0.02, "tails at 4": 0.02, "tails at 16": 0.04, "edges at 1": 0.03, "edges at 2": 0.05},

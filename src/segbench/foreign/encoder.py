@@ -1,15 +1,17 @@
 """What the network makes of a window before its first dropout: the graph of `foreign.graph` on a runtime."""
 
 from importlib.util import find_spec
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from segbench.engines import ENGINES, start
-from segbench.engines.graph import Loaded, Runtime
 from segbench.volume import Float32
 from segbench.zoo import Model
+
+if TYPE_CHECKING:
+    from segbench.engines.graph import Loaded, Runtime
 
 IMAGE = "image"
 RUNTIMES = ("openvino", "onnxruntime")
@@ -35,7 +37,9 @@ def encoder(model: Model, runtime: str) -> Encoder | None:
     Raises:
         EngineError: The runtime refuses.
     """
-    from segbench.foreign.graph import encoder_graph  # needs onnx, which is there where a runtime is
+    # these need onnx, which is there where a runtime is
+    from segbench.engines.graph import Runtime
+    from segbench.foreign.graph import encoder_graph
 
     found = encoder_graph(model.graph)
     if found is None:
@@ -49,7 +53,7 @@ def encoder(model: Model, runtime: str) -> Encoder | None:
 class _Encoder:
     """An encoder graph over a runtime, loaded for each shape of window."""
 
-    def __init__(self, runtime: Runtime, graph: bytes, output: str, multiple: tuple[int, int, int]) -> None:
+    def __init__(self, runtime: "Runtime", graph: bytes, output: str, multiple: tuple[int, int, int]) -> None:
         self._runtime, self._graph, self._output, self._multiple = runtime, graph, output, multiple
         self._loaded: dict[tuple[int, ...], Loaded] = {}
 
