@@ -529,8 +529,8 @@ def test_a_table_can_ask_for_the_run_without_calibration(monkeypatch, tmp_path):
     monkeypatch.setattr("segbench.evaluate.harness.rows_file", lambda _: tmp_path / "rows.json")
     monkeypatch.setattr("segbench.evaluate.harness.model_of", lambda _: None)
     write_rows(tmp_path / "rows.json", [stored])
-    assert "is of f32 and the table wants f32, uncalibrated" in read(run)[1]
+    assert "is calibrated and the table wants it uncalibrated" in read(run)[1]
     assert read(other)[1] is None
     write_rows(tmp_path / "rows.json", [stored.model_copy(update={"calibrated": False})])
     assert read(run)[1] is None
-    assert "is of f32, uncalibrated and the table wants f32" in read(other)[1]
+    assert "is uncalibrated and the table wants it calibrated" in read(other)[1]

@@ -151,7 +151,7 @@ def read(path: Path) -> Known:
     Raises:
         InputError: There is no such file, or it holds something else.
     """
-    arrays = {name: array.astype(np.float64) for name, array in read_arrays(path).items()}
+    arrays = {name: array.astype(np.float64) for name, array in read_arrays(path, "fit of foreign input").items()}
     try:
         grey, features = (
             Cloud(*(arrays[f"{name}_{part}"] for part in _CLOUD)) if f"{name}_median" in arrays else None

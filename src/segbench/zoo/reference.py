@@ -81,15 +81,15 @@ def read_reference(path: Path) -> Reference:
     Raises:
         InputError: There is no such file, or it holds something else.
     """
-    arrays = read_arrays(path)
+    arrays = read_arrays(path, "reference of a model")
     try:
         return Reference(**{field.name: arrays[field.name] for field in fields(Reference)})
     except KeyError as error:
         raise InputError(f"{path}: no reference of a model ({error}): export again, or copy it again") from error
 
 
-def read_arrays(path: Path) -> dict[str, Array]:
-    """Reads what `write_arrays` wrote; nothing is unpickled.
+def read_arrays(path: Path, what: str) -> dict[str, Array]:
+    """Reads what `write_arrays` wrote, `what` in words; nothing is unpickled.
 
     Raises:
         InputError: There is no such file, or it holds something else.
@@ -101,6 +101,4 @@ def read_arrays(path: Path) -> dict[str, Array]:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         said = " ".join(str(error).split())
-        raise InputError(
-            f"{path}: holds no arrays that can be read ({said}): make it again, or copy it again"
-        ) from error
+        raise InputError(f"{path}: no {what} ({said}): make it again, or copy it again") from error
