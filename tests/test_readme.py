@@ -39,11 +39,13 @@ MINE = "--data mine.toml --root mine --domain all"  # `mine` is the stand-in for
 RULES = {
     r"segbench( \w+)* --help|segbench --version": "{}",
     r"segbench (zoo (list|show|verify)|data list)( .*)?": "{}",
-    r"segbench tables( [a-z-]+)?( --list)?": "{}",
+    r"segbench tables( [a-z-]+)*( --list)?": "{}",
     r"segbench data (show|make) .*": "{} --size 48",
     r"segbench data check \S+( --root \S+)?( --json)?": "segbench data check mine.toml --root mine",
     r"segbench eval .*--data (?!battery16).*": f"{{}} {SHORT} {MINE}",
     r"segbench eval( .*)?": f"{{}} {SHORT} --domain Tesla",
+    r"segbench compare .*": "segbench compare runs/int8 runs/int8",  # the release is of the whole benchmark
+    r"segbench report .*": "{}",
     r"segbench bench .*": "segbench bench --samples 2 --size 16 --repeats 1 --engine onnxruntime",
     r"segbench predict scan\.tif .*": "{} --samples 2",
     r"segbench view scan\.zarr .*": "{}",
