@@ -237,6 +237,10 @@ def test_only_runs_of_the_released_model_are_stored(tiny, tmp_path):
     good = released(tiny)
     with pytest.raises(InputError, match="seed 0 is that of --rows"):
         make_release(tiny, [good], [good])
+    bare = type(good)("bare", tuple(row.model_copy(update={"calibrated": False}) for row in good.rows))
+    for runs, repeats in (([bare], []), ([good], [bare, bare])):
+        with pytest.raises(InputError, match="bare: made with --uncalibrated"):
+            make_release(tiny, runs, repeats)
     with pytest.raises(InputError, match="one --repeat"):
         make_release(tiny, [good], [released(tiny, seed=1)])
     with pytest.raises(InputError, match="T = 16"):
