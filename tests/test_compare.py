@@ -195,6 +195,9 @@ def test_what_is_only_in_one_run_is_said():
 def test_what_made_the_runs_is_said():
     found = compare(run("a"), run("b", engine="openvino", versions={"openvino": "2026.1"}, device="a card"), COSTS)
     assert {"engine differs: fake, openvino 2026.1", "device differs: none, a card"} <= set(found.notes)
+    assert not any("calibrated" in note for note in found.notes)
+    bare = compare(run("a"), run("b", calibrated=False), COSTS)
+    assert "calibrated differs: True, False" in bare.notes
 
 
 def test_without_any_measure_of_noise_it_does_not_pass():

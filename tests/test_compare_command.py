@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from test_bench import row as bench_row
+from test_cli import refused
 from test_compare import DOMAINS, run
 from test_help import parse
 
@@ -74,6 +75,27 @@ def test_damaged_weights_fail_and_metric_and_domain_are_named(segbench, base, me
     code, out, _ = segbench("compare", base, measured("damaged", logits=lambda found: found * 0.3 - 1))
     assert code == 1
     assert re.search(r"^regression: .*accuracy_truth in (Tesla|Litarion)", out.splitlines()[-1])
+
+
+def test_a_file_nested_too_deep_is_unusable_and_no_regression(segbench, base, tmp_path):
+    (tmp_path / "rows.json").write_text("[" * 100_000)
+    for runs in ((base, tmp_path), (tmp_path, base)):
+        refused(segbench("compare", *runs), "nested too deep")
+
+
+def test_what_is_compared_is_not_written_over(segbench, base, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(base, run)
+    before = (run / "rows.json").read_bytes()
+    for asked in (
+        ("--junit", run / "rows.json"),
+        ("--markdown", run / "rows.json"),
+        ("--junit", run / "." / "rows.json"),
+    ):
+        refused(segbench("compare", base, run, *asked), "is read by this very command")
+    refused(segbench("compare", base, run / "rows.json", "--junit", run / "rows.json"), "is read by this very command")
+    assert (run / "rows.json").read_bytes() == before
+    assert segbench("compare", base, run, "--junit", run / "compare.xml")[0] == 0
 
 
 @pytest.mark.parametrize("frozen", [np.ones_like, lambda given: np.repeat(given[:1], len(given), axis=0)])
@@ -215,6 +237,10 @@ def test_only_runs_of_the_released_model_are_stored(tiny, tmp_path):
     good = released(tiny)
     with pytest.raises(InputError, match="seed 0 is that of --rows"):
         make_release(tiny, [good], [good])
+    bare = type(good)("bare", tuple(row.model_copy(update={"calibrated": False}) for row in good.rows))
+    for runs, repeats in (([bare], []), ([good], [bare, bare])):
+        with pytest.raises(InputError, match="bare: made with --uncalibrated"):
+            make_release(tiny, runs, repeats)
     with pytest.raises(InputError, match="one --repeat"):
         make_release(tiny, [good], [released(tiny, seed=1)])
     with pytest.raises(InputError, match="T = 16"):

@@ -21,9 +21,10 @@ from segbench.evaluate import tallied
 from segbench.evaluate.blocks import PIECES, THINNEST, blocks
 from segbench.evaluate.cases import choose, open_data
 from segbench.evaluate.printed import sandia
-from segbench.evaluate.run import Request, run
+from segbench.evaluate.run import Request, command, run
 from segbench.evaluate.scores import agreement
-from segbench.evaluate.table import comma_separated, markdown, tables, viability_gap
+from segbench.evaluate.table import cautions, comma_separated, markdown, tables, viability_gap
+from segbench.io.message import printable
 from segbench.metrics.counts import confusion
 from segbench.metrics.overlap import accuracy
 from segbench.metrics.uncertainty import MEASURES
@@ -225,13 +226,50 @@ def test_tables_are_pure_functions_of_stored_rows(result, request_):
 def test_undefined_values_stay_visible_and_out_of_the_mean(result):
     rows = list(result.rows)
     broken = rows[0].model_copy(update={"metrics": rows[0].metrics | {"f1_active_truth": math.nan}})
-    (table, _) = tables([broken, *rows[1:]], ("void", "active"), None, ())
+    (table, *_) = tables([broken, *rows[1:]], ("void", "active"), None, ())
     text = {line[0]: line for line in table.text()}
     column = table.text()[0].index("F1 active")
     assert text["Tesla"][column] == "nan"
     others = [row.metrics["f1_active_truth"] for row in rows if row.kind == "case"][1:]
     assert table.mean["f1_active_truth"] == pytest.approx(np.mean(others))
     assert any("F1 active is undefined for 1 of 3" in note for note in table.notes)
+
+
+def test_calibration_errors_found_and_the_foreign_score_are_shown(result):
+    rows = list(result.rows)
+    made = tables(rows, ("void", "active"), None, ())
+    (table,) = [table for table in made if table.title.endswith("foreign input")]
+    text = {line[0]: line for line in table.text()}
+    for heading, key in (
+        ("NLL", "nll_truth"),
+        ("ECE", "ece_truth"),
+        ("error AUROC, entropy", "error_auroc_entropy_truth"),
+    ):
+        assert text["Tesla"][text["domain"].index(heading)] == f"{rows[0].metrics[key]:.3f}"
+        column = next(line.split(",") for line in comma_separated(made).splitlines())
+        assert key in column, "and unrounded in table.csv"
+    scored = [r.model_copy(update={"metrics": r.metrics | {"foreign": 0.9982, "foreign_tiles": 0.5}}) for r in rows]
+    (table,) = [t for t in tables(scored, ("void", "active"), None, ()) if t.title.endswith("foreign input")]
+    assert table.text()[1][table.text()[0].index("foreign score")] == "0.9982", "0.99 is the threshold"
+
+
+def test_what_is_undefined_for_the_same_domains_is_one_note(result):
+    gone = {"share_low": math.nan, "share_high": math.nan, "share_covered": 1.0}
+    rows = [r.model_copy(update={"metrics": r.metrics | gone}) for r in result.rows]
+    *_, table = tables(rows, ("void", "active"), None, ())
+    (note,) = [note for note in table.notes if "conf. low" in note]
+    assert note.startswith("conf. low, conf. high,")
+    assert note.endswith("are undefined for 3 of 3 domains, which their means leave out")
+
+
+def test_warnings_and_the_command_are_complete(result, request_):
+    from dataclasses import replace
+
+    warned = [r.model_copy(update={"warnings": ("unlike\x1b[31m",)}) for r in result.rows[:1]]
+    assert cautions([*warned, *result.rows[1:]]) == [f"warning: {printable('unlike' + chr(27) + '[31m')}"]
+    for name in ("invert", "uncalibrated", "unverified"):
+        assert f"--{name}" in command(replace(request_, **{name: True})).split()
+        assert f"--{name}" not in command(request_)
 
 
 def test_the_study_s_own_numbers_come_out_of_its_printed_table():

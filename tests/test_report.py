@@ -18,7 +18,21 @@ from segbench.evaluate.printed import sandia
 from segbench.evaluate.run import Request, command
 from segbench.metrics import overlap
 from segbench.metrics.intervals import of_mean, of_pooled
-from segbench.report import chart, curves, folder, lead, markup, panels, pictures, values, viability
+from segbench.report import (
+    beside,
+    bounds,
+    chart,
+    curves,
+    folder,
+    lead,
+    markup,
+    panels,
+    pictures,
+    tables,
+    trust,
+    values,
+    viability,
+)
 from segbench.report.folder import read
 from segbench.report.groups import group
 from segbench.report.run import report
@@ -433,6 +447,64 @@ def test_where_no_page_can_be_written(made, tmp_path):
             report([made], out)
     with pytest.raises(InputError, match="12 at most"):
         report([made] * 13, tmp_path / "p.html")
+
+
+def test_a_foreign_volume_is_not_rounded_to_one_and_an_unjudged_one_is_counted(tmp_path):
+    path = write_run(tmp_path / "r", slices=False, shape=(2, 8, 8))
+    rows = list(read_rows(path / "rows.json"))
+    for n, score in ((0, 0.9982), (2, math.nan)):
+        rows[n] = rows[n].model_copy(update={"metrics": rows[n].metrics | {"foreign": score}})
+    write_rows(path / "rows.json", rows)
+    (run,) = read(path)
+    *_, highest, unjudged = lead.sentences(run)
+    assert "0.9982, of E35" in highest
+    assert unjudged.startswith("1 of 3 volumes have no foreign score")
+    (line,) = [line for line in str(tables.domains(run)).split("<tr") if "E35" in line]
+    assert ">0.9982<" in line
+
+
+def test_shares_stand_with_their_bounds_and_nll_with_its_interval(tmp_path):
+    path = write_run(tmp_path / "r", slices=False, shape=(2, 8, 8))
+    plain, rows = read(path), read_rows(path / "rows.json")
+    assert bounds.bounds(plain[0]) is None, "older rows have no bounds"
+    shares = {"share_of_truth": 0.41, "share": 0.42, "share_samples_low": 0.413, "share_samples_high": 0.427,
+              "share_low": 0.377, "share_high": 0.463, "share_covered": 1.0, "nll_truth": 0.12352}  # fmt: skip
+    for low, said in ((0.377, "missed: of class 1"), (math.nan, "fitted with more samples")):
+        write_rows(
+            path / "rows.json",
+            [r.model_copy(update={"metrics": r.metrics | shares | {"share_low": low}}) for r in rows],
+        )
+        (run,) = read(path)
+        made = str(bounds.bounds(run))
+        assert said in made
+        assert "surely" not in made.split("<table")[1], "a column that no row has"
+        assert made.count(">0.463<") == 4, "three domains and their mean"
+        assert (">undefined<" in made) == math.isnan(low)
+        assert "0.1235<" in str(trust.calibration(run)), "four digits"
+
+
+@pytest.mark.parametrize(("domains", "told"), [(5, False), (6, True)])
+def test_few_domains_that_move_one_way_are_not_called_better(domains, told, tmp_path):
+    """All of five domains move one way by chance in one of 16 cases."""
+    names = [f"d{n}" for n in range(domains)]
+    runs = [*read(write_run(tmp_path / "a", names, slices=False, shape=(6, 24, 24), wrong=0.2)),
+            *read(write_run(tmp_path / "b", names, slices=False, shape=(6, 24, 24), wrong=0.01))]  # fmt: skip
+    (found,) = group(runs)
+    gap = values.difference(*found.runs, "accuracy_truth")
+    assert gap.interval.low > 0
+    assert (">better" in str(beside.beside(found)) or " better" in str(beside.beside(found))) == told
+
+
+@pytest.mark.parametrize("name", ["rows.json", "slices.npz"])
+def test_a_run_is_not_written_over_by_its_own_page(name, tmp_path, segbench):
+    path = write_run(tmp_path / "r", shape=(2, 8, 8))
+    before = (path / name).read_bytes()
+    for run in (path, path / name):
+        if run.suffix != ".npz":
+            refused(segbench("report", run, "--out", path / name), "is read by this very command")
+    assert (path / name).read_bytes() == before
+    assert segbench("report", path, "--out", path / "report.html")[0] == 0
+    assert segbench("report", path, "--out", path / "report.html")[0] == 0, "a page may be made again"
 
 
 def test_the_command(made, other, tmp_path, segbench):

@@ -55,4 +55,6 @@ def read_json(path: Path, kind: type[T]) -> T:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error})") from error
+    except RecursionError as error:
+        raise InputError(f"{path}: not JSON (nested too deep)") from error
     return validate(raw, kind, str(path))

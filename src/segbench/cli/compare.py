@@ -15,7 +15,7 @@ from segbench.evaluate.compare_lines import Comparison
 from segbench.evaluate.compare_page import HEADINGS, cells, junit, markdown, plain, shown, summary
 from segbench.evaluate.compare_scores import tolerances
 from segbench.evaluate.releases import read_run
-from segbench.io import check_output_folder, write_bytes
+from segbench.io import check_not_read, check_output_folder, write_bytes
 
 STANDARD = "-"
 STYLES = {"regression": "bold red", "changed": "yellow", "improved": "green", "moved": "dim", "unmeasured": "dim"}
@@ -43,6 +43,7 @@ def run_compare(asked: Asked) -> bool:
     page = Path(asked.markdown) if asked.markdown and asked.markdown != STANDARD else None
     for path in (asked.junit, page):
         if path is not None:
+            check_not_read(path, (asked.base, asked.new, *asked.repeat))
             check_output_folder(path.parent)
     found = _compare(asked)
     if asked.json:

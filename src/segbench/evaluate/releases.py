@@ -109,6 +109,8 @@ def kind_of(path: Path) -> str:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:  # UnicodeDecodeError too
         raise InputError(f"{path}: not JSON ({error})") from error
+    except RecursionError as error:  # would end with exit code 1, which stands for a regression
+        raise InputError(f"{path}: not rows (nested too deep)") from error
     return str(raw.get("format", "")) if isinstance(raw, dict) else ""
 
 
@@ -121,7 +123,7 @@ def make_release(model: Model, runs: Sequence[Run], repeats: Sequence[Run]) -> R
         repeats: Further ones with other masks; those of one seed belong together.
 
     Raises:
-        InputError: A run is of another model, or repeats nothing.
+        InputError: A run is of another model or without its calibration, or repeats nothing.
     """
     for run in (*runs, *repeats):
         wrong = next((row for row in run.own.values() if row.model_hash != model.hash), None)
@@ -129,6 +131,8 @@ def make_release(model: Model, runs: Sequence[Run], repeats: Sequence[Run]) -> R
             raise InputError(
                 f"{run.name}: not an evaluation of {model.path}: its hash is {(wrong.model_hash or '')[:12]}"
             )
+        if not all(row.calibrated for row in run.own.values()):
+            raise InputError(f"{run.name}: made with --uncalibrated, which is not the model as it is released")
     whole = Run(", ".join(run.name for run in runs), tuple(row for run in runs for row in run.rows))
     base = tuple(whole.own.values())
     again: dict[int | None, list[Row]] = {}

@@ -14,7 +14,7 @@ from segbench.evaluate.printed import sandia
 from segbench.evaluate.robustness import degraded
 from segbench.evaluate.slices import FILE, Facts, Keeper
 from segbench.evaluate.source import card_hash
-from segbench.evaluate.table import Table, comma_separated, markdown, provenance, tables
+from segbench.evaluate.table import Table, cautions, comma_separated, markdown, provenance, tables
 from segbench.io import check_output_folder, write_bytes
 from segbench.predict import Prediction, sample_masks
 from segbench.rows import Row, write_rows
@@ -108,7 +108,9 @@ def run(
     rows = tuple(row.model_copy(update={"card": card_hash(model.card)}) if row.model_hash else row for row in rows)
     made = tuple(tables(rows, data.classes, printed, trained_on))
     if request.out is not None:
-        page = markdown(made, f"{model.card.name} on {data.name}", provenance(rows, data.note))
+        page = markdown(
+            made, f"{model.card.name} on {data.name}", "\n\n".join([provenance(rows, data.note), *cautions(rows)])
+        )
         _write(request.out, rows, made, page, kept, trained_on)
         own = next(row for row in rows if row.kind == "case")
         facts = Facts(
@@ -130,7 +132,7 @@ def command(request: Request) -> str:
             words += [f"--{name}", str(value)]
     if request.thin is not None:
         words.append("--thin" if request.thin else "--no-thin")
-    words += [f"--{name}" for name in ("invert", "unverified") if getattr(request, name)]
+    words += [f"--{name}" for name in ("invert", "uncalibrated", "unverified") if getattr(request, name)]
     return shlex.join(words)
 
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from segbench.evaluate.bounds import SAID, headings
+from segbench.evaluate.columns import TRUST, Column, agreement, trust, viability
 from segbench.evaluate.estimates import estimate, of_counts, reference, said
 from segbench.evaluate.printed import Printed
+from segbench.io.message import printable
 from segbench.metrics import overlap
 from segbench.metrics.correlation import pearson
 from segbench.metrics.overlap import mean
@@ -18,15 +20,7 @@ from segbench.rows import Row
 
 Values = dict[str, float]
 
-
-@dataclass(frozen=True)
-class Column:
-    """A column: key of its values, heading, digits, and whether its values come from the paper."""
-
-    key: str
-    heading: str
-    digits: int = 3
-    printed: bool = False
+TOO_FEW = "nan: the interval and the masks are of at least as many samples as the card's fit had"
 
 
 @dataclass(frozen=True)
@@ -99,16 +93,22 @@ def tables(
     against = "truth" if has_truth else "human"
     pairs = tuple(lines.items())
     marked = tuple(name for name in lines if name in trained_on)
-    agreement = _agreement(classes, against, printed is not None)
+    agreed = agreement(classes, against, printed is not None)
     notes = [*_notes(against, marked), interval_note([row for row in rows if row.kind == "case"])]
-    made = [_table(f"{model}: accuracy", agreement, pairs, notes, marked)]
+    made = [_table(f"{model}: accuracy", agreed, pairs, notes, marked)]
     if len(classes) == 2:
-        columns = _viability(has_truth, printed is not None)
+        columns = viability(has_truth, printed is not None)
         notes = _wins(list(lines.values()), "human label" if has_truth else "label", printed)
         made.append(_table(f"{model}: viability and uncertainty", columns, pairs, notes, marked))
-        if any("share_low" in values for values in lines.values()):
-            title, notes = f"{model}: share of {classes[1]} and its bounds", [SAID]
-            made.append(_table(title, [Column(*one) for one in headings(against)], pairs, notes, marked))
+    known = {key for values in lines.values() for key in values}
+    shown = [column for column in trust(against) if column.key in known]
+    if shown:
+        made.append(_table(f"{model}: calibration, errors found, foreign input", shown, pairs, [TRUST], marked))
+    if len(classes) == 2 and "share_low" in known:
+        title, notes = f"{model}: share of {classes[1]} and its bounds", [SAID]
+        if all(math.isnan(values.get("share_low", math.nan)) for values in lines.values()):
+            notes.append(TOO_FEW)
+        made.append(_table(title, [Column(*one) for one in headings(against)], pairs, notes, marked))
     return made
 
 
@@ -116,42 +116,6 @@ def interval_note(rows: Sequence[Row]) -> str:
     """The mean accuracy of a model with its interval, in a line."""
     against = "truth" if reference(rows[0]) == "truth" else "label"
     return said(f"mean accuracy ({against})", estimate(rows, of_counts(overlap.accuracy), overlap.accuracy))
-
-
-def _agreement(classes: Sequence[str], against: str, printed: bool) -> list[Column]:
-    label = "human label" if against == "truth" else "label"
-    columns = [Column("accuracy_human", f"accuracy {label}")]
-    if printed:
-        columns.append(Column("printed_accuracy", "printed", printed=True))
-    if against == "truth":
-        columns.append(Column("accuracy_truth", "accuracy truth"))
-    columns += [Column(f"miou_{against}", "mIoU"), Column(f"fiou_{against}", "fIoU")]
-    columns += [Column(f"f1_{name}_{against}", f"F1 {name}") for name in classes]
-    if len(classes) == 2:
-        columns.append(Column(f"auc_{against}", "AUC"))
-    return [
-        *columns,
-        Column(f"forest_accuracy_{against}", "forest"),
-        Column(f"otsu_accuracy_{against}", "Otsu"),
-    ]
-
-
-def _viability(has_truth: bool, printed: bool) -> list[Column]:
-    columns = [Column("viability_of_human", "viability human" if has_truth else "viability label", 2)]
-    if printed:
-        columns.append(Column("printed_human_viability", "printed", 2, printed=True))
-    columns.append(Column("viability", "viability model", 2))
-    if printed:
-        columns.append(Column("printed_ml_viability", "printed", 2, printed=True))
-    if has_truth:
-        columns.append(Column("viability_of_truth", "viability truth", 2))
-    return [
-        *columns,
-        Column("separability", "p(1-p)v²"),
-        Column("entropy", "entropy (nat)"),
-        Column("mutual_information", "mutual info. (nat)", 4),
-        Column("spread", "P70-P30", 4),
-    ]
 
 
 def _table(
@@ -163,12 +127,17 @@ def _table(
 ) -> Table:
     used = tuple(c for c in columns if any(not math.isnan(v.get(c.key, math.nan)) for _, v in lines) or not c.printed)
     means = {c.key: mean([values.get(c.key, math.nan) for _, values in lines]) for c in used}
-    missing = [
-        f"{c.heading} is undefined for {n} of {len(lines)} domains, which its mean leaves out"
-        for c in used
-        if (n := sum(math.isnan(values.get(c.key, math.nan)) for _, values in lines))
-    ]
-    return Table(title, used, lines, means, (*notes, *missing), marked)
+    missing: dict[int, list[str]] = {}
+    for c in used:
+        missing.setdefault(sum(math.isnan(values.get(c.key, math.nan)) for _, values in lines), []).append(c.heading)
+    left_out = [_left_out(found, n, len(lines)) for n, found in missing.items() if n]
+    return Table(title, used, lines, means, (*notes, *left_out), marked)
+
+
+def _left_out(headings: Sequence[str], n: int, of: int) -> str:
+    if len(headings) == 1:
+        return f"{headings[0]} is undefined for {n} of {of} domains, which its mean leaves out"
+    return f"{', '.join(headings)} are undefined for {n} of {of} domains, which their means leave out"
 
 
 def _notes(against: str, trained_on: Sequence[str]) -> list[str]:
@@ -215,6 +184,11 @@ def provenance(rows: Sequence[Row], note: str) -> str:
         f"{row.data}: {note}. {drawn(row)}, {engine} {row.precision} on {row.device}, {threads}{thin}; "
         f"prediction took {seconds:.1f} s. segbench {row.segbench}, commit {(row.git or 'unknown')[:12]}."
     )
+
+
+def cautions(rows: Sequence[Row]) -> list[str]:
+    """What spoke against trusting the predictions, a line each."""
+    return [f"warning: {printable(text)}" for row in rows for text in row.warnings]
 
 
 def drawn(row: Row) -> str:

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from segbench.errors import OutputError, SegbenchError
 
 # What the medium says, whichever file it was; None: NumPy's and Pillow's short writes carry no number.
 _MEDIUM = (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+
+READ = (".json", ".npz")  # of what commands leave in a run's folder, what other commands read
 
 
 @contextmanager
@@ -121,6 +123,23 @@ def check_output_folder(path: str | Path, need_bytes: int = 0) -> Path:
     if free < need_bytes:
         raise OutputError(f"{path}: {_size(need_bytes)} are needed and {_size(free)} are free: choose another disk")
     return path
+
+
+def check_not_read(out: str | Path, read: Iterable[str | Path]) -> None:
+    """Proves that a result would not take the place of what it is made of.
+
+    Args:
+        out: The file to write.
+        read: Files, and folders of runs; what is no path of either says nothing.
+
+    Raises:
+        OutputError: One line: `out` is one of them, or what a command left in one of those folders to be read.
+    """
+    out = Path(out)
+    for path in map(Path, read):
+        inside = path.is_dir() and out.suffix in READ and path.resolve() == out.resolve().parent
+        if out.exists() and (inside or (path.is_file() and path.samefile(out))):
+            raise OutputError(f"{out}: is read by this very command: name another file")
 
 
 def _size(count: int) -> str:

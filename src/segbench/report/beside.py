@@ -9,6 +9,8 @@ from segbench.report.markup import DASH, MINUS, Markup, element, number
 from segbench.report.tables import Column, cell, columns, head, region, scored
 from segbench.report.values import Score, difference, domain_value, overall
 
+FEWEST = 6  # domains: fewer all move one way by chance more often than once in 20, and their interval leaves out 0 then
+
 
 def beside(group: Group) -> Markup:
     """Runs side by side: a line a metric, a column a run, and the differences from the first, paired by domain."""
@@ -62,7 +64,8 @@ def _moved(score: Score | None, column: Column) -> Markup:
         return element("td", DASH)
     low, high = score.interval.low, score.interval.high
     told = ""
-    if score.has_ends and (low > 0 or high < 0) and column.better:
+    apart = score.has_ends and score.interval.n >= FEWEST and (low > 0 or high < 0)
+    if apart and column.better:
         told = "better" if (low > 0) == (column.better > 0) else "worse"
     ends_ = f"{number(low, column.digits, signed=True)} to {number(high, column.digits, signed=True)}"
     words = number(score.value, column.digits, signed=True) + (f" {told}" if told else "")

@@ -23,7 +23,7 @@ def tiles(run: Run) -> Markup:
         (f"miou_{end}", f"mIoU against the {_word(end)}", False),
         (f"ece_{end}", "calibration error (ECE)", False),
         (f"error_auroc_entropy_{end}", "entropy finds errors (AUROC)", False),
-        ("foreign", "out-of-domain score", False),
+        ("foreign", "foreign score (0 usual, 1 unlike all)", False),
     ]
     found = []
     for key, words, share in wanted:
@@ -144,10 +144,16 @@ def _viability(run: Run) -> Iterator[str]:
 
 
 def _foreign(run: Run) -> Iterator[str]:
-    found = {domain: value for domain, value in per_domain(run, "foreign").items() if not math.isnan(value)}
+    scored = {where(row): row.metrics["foreign"] for row in run.rows if "foreign" in row.metrics}
+    found = {name: value for name, value in scored.items() if not math.isnan(value)}
     if found:
-        most = max(found, key=lambda domain: found[domain])
-        yield f"The highest out-of-domain score is {number(found[most], 2)}, of {shown(most)}."
+        most = max(found, key=lambda name: found[name])
+        yield (
+            f"The highest foreign score is {number(found[most], 4)}, of {most}: that share of the training scans is "
+            "nearer to the usual one."
+        )
+    if len(found) < len(scored):
+        yield f"{len(scored) - len(found)} of {len(scored)} volumes have no foreign score: nothing there can be judged."
 
 
 def list_of(texts: list[str], class_: str) -> Markup | None:

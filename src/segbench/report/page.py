@@ -9,6 +9,7 @@ from segbench.evaluate.table import drawn
 from segbench.io.message import printable
 from segbench.report import (
     beside,
+    bounds,
     confusion,
     curves,
     follows,
@@ -82,8 +83,9 @@ def _group(group: Group, n: int, groups: int, sizes: panels.Sizes) -> Markup:
         ("Domains", _each(group.runs, [tables.domains(run) for run in group.runs], _domain_note(group))),
         ("Slices", _slices(group, shown_slices, said)),
         ("Worst places", places.places(group.runs)),
-        ("Calibration", curves.calibration(group.runs)),
+        ("Calibration", _calibration(group)),
         ("Uncertainty", _uncertainty(group)),
+        ("Phase fraction", _each(group.runs, [bounds.bounds(run) for run in group.runs])),
         ("Viability", viability.plot(group.runs)),
         ("Confusion", _each(group.runs, [confusion.confusion(run) for run in group.runs])),
         ("Provenance", _each(group.runs, [provenance.provenance(run) for run in group.runs])),
@@ -138,7 +140,7 @@ def _beside(group: Group) -> Markup:
     ]  # fmt: skip
     note = (
         f"Differences are from {base.letter}, over the domains that both have, paired; their interval is drawn over "
-        'domains. "better" and "worse" stand where it leaves out 0.'
+        f'domains. "better" and "worse" stand where it leaves out 0 and there are {beside.FEWEST} domains or more.'
     )
     return join([element("p", note, class_="note"), beside.beside(group), *single])
 
@@ -208,6 +210,12 @@ def _swatches() -> str:
     lines = [f".{name} {{ background: rgb({', '.join(map(str, colour))}); }}" for name, colour in colours.items()]
     stops = ", ".join(f"rgb({r}, {g}, {b})" for r, g, b in pictures.heat()[::9])
     return "\n".join([*lines, f".ramp {{ background: linear-gradient(to right, {stops}); }}"])
+
+
+def _calibration(group: Group) -> Markup | None:
+    parts = [curves.calibration(group.runs), _each(group.runs, [trust.calibration(run) for run in group.runs])]
+    there = [part for part in parts if part]
+    return join(there) if there else None
 
 
 def _uncertainty(group: Group) -> Markup | None:

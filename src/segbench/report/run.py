@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segbench.errors import InputError, OutputError
-from segbench.io import check_output_folder, write_bytes
+from segbench.io import check_not_read, check_output_folder, write_bytes
 from segbench.report.folder import read
 from segbench.report.groups import group
 from segbench.report.page import page
@@ -33,10 +33,11 @@ def report(folders: Sequence[Path], out: Path) -> Written:
 
     Raises:
         InputError: One line: no run, or a damaged one.
-        OutputError: One line: `out` cannot be written.
+        OutputError: One line: `out` cannot be written, or is one of the files that the runs consist of.
     """
     if out.is_dir():
         raise OutputError(f"{out}: cannot be written, it is a folder: name a file")
+    check_not_read(out, folders)
     runs = [run for folder in folders for run in read(folder)]
     if len(runs) > MOST:
         raise InputError(f"{len(runs)} runs: a page shows {MOST} at most: name fewer folders")

@@ -37,8 +37,8 @@ def columns(run: Run) -> list[Column]:
         Column("viability_of_human", f"viability, {label}", 2, 0),
         Column("viability", "viability, model", 2, 0),
         Column("entropy", "entropy (nat)", 3, 0),
-        Column("foreign", "foreign", 2, -1),
-        Column("foreign_tiles", "foreign tiles", 2, -1),
+        Column("foreign", "foreign score", 4, 0),
+        Column("foreign_tiles", "foreign tiles", 2, 0),
     ]
     there = {key for row in run.rows for key in row.metrics}
     return [column for column in wanted if column.key in there]

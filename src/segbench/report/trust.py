@@ -13,6 +13,20 @@ UNCERTAINTY: tuple[tuple[str, str, int], ...] = (
 )  # fmt: skip
 
 
+def calibration(run: Run) -> Markup | None:
+    """Scores of the probability: means over domains with their intervals."""
+    wanted = (("nll", "NLL"), ("brier", "Brier score"), ("ece", "ECE"), ("ece_classwise", "class-wise ECE"))
+    found = [(words, overall(run, f"{key}_{run.reference}")) for key, words in wanted]
+    there = [(words, score) for words, score in found if score is not None]
+    if not there:
+        return None
+    heads = [element("th", words, scope="col") for words, _ in there]
+    line = [element("th", "mean over domains", scope="row"), *(scored(score, 4) for _, score in there)]
+    head = element("thead", element("tr", element("td"), *heads))
+    table = element("table", head, element("tbody", element("tr", *line)), class_="beside")
+    return region(table, f"Scores of the probability, {run.title}")
+
+
 def uncertainty(run: Run) -> Markup | None:
     """A line a measure of uncertainty: how well it finds errors, and PAvPU; means over domains with their intervals."""
     end = run.reference
