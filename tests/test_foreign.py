@@ -1,5 +1,6 @@
 """Whether a scan is of the kind that a model was trained on."""
 
+import io
 import json
 import shutil
 
@@ -29,6 +30,7 @@ from segbench.predict.scan import Request, predict_scan
 from segbench.train.foreign import add
 from segbench.volume import Volume
 from segbench.zoo import CARD, find
+from segbench.zoo.card import FileCard
 from segbench.zoo.page import page
 from segbench.zoo.reference import write_arrays
 
@@ -215,10 +217,10 @@ def test_another_recipe_is_refused(segbench, model):
 def test_what_is_no_fit_is_one_line(tmp_path):
     write_arrays(tmp_path / "foreign.npz", {"lows": np.zeros((2, 2), np.float32)})
     with pytest.raises(InputError, match="fit it again"):
-        known.read(tmp_path / "foreign.npz")
+        known.read(tmp_path / "foreign.npz", 0)
     (tmp_path / "text.npz").write_text("no")
     with pytest.raises(InputError, match=r"text\.npz"):
-        known.read(tmp_path / "text.npz")
+        known.read(tmp_path / "text.npz", 0)
 
 
 def test_a_fit_survives_its_file(tmp_path):
@@ -226,7 +228,7 @@ def test_a_fit_survives_its_file(tmp_path):
     grey = np.stack([describe(noise(4, 48, 48, seed=n)) for n in range(12)])
     made = known.fit(grey, rng.random((12, 6)), np.arange(12) >= 10)
     known.write(tmp_path / "foreign.npz", made)
-    found = known.read(tmp_path / "foreign.npz")
+    found = known.read(tmp_path / "foreign.npz", 6)
     parts = made.parts(grey, rng.random((12, 6)))
     assert set(parts) == set(known.PARTS)
     np.testing.assert_allclose(found.score(parts), made.score(parts), atol=1e-6)
@@ -234,6 +236,116 @@ def test_a_fit_survives_its_file(tmp_path):
     np.testing.assert_allclose(np.sort(found.score(only)[:10]), np.arange(1, 11) / 11, atol=1e-6)
     # two tiles are held against each other, not against scans
     np.testing.assert_allclose(np.sort(found.score(only, tile=True)[10:]), [1 / 3, 2 / 3], atol=1e-6)
+
+
+def cut_short(raw):
+    return raw[: len(raw) // 2]
+
+
+def flipped(raw):
+    """Compressed bytes that are none."""
+    return raw[:200] + bytes(byte ^ 255 for byte in raw[200:400]) + raw[400:]
+
+
+def rewritten(**changes):
+    """The same fit with other arrays; None leaves one out."""
+
+    def change(raw):
+        with np.load(io.BytesIO(raw)) as arrays:
+            held = dict(arrays)
+        held |= {name: make(held[name]) for name, make in changes.items()}
+        out = io.BytesIO()
+        np.savez(out, **{name: array for name, array in held.items() if array is not None})
+        return out.getvalue()
+
+    return change
+
+
+def not_a_number(array):
+    array = array.copy()
+    array.flat[0] = np.nan
+    return array
+
+
+HOSTILE = {
+    "truncated": cut_short,
+    "flipped": flipped,
+    "empty": lambda raw: b"",
+    "pickled": rewritten(lows=lambda lows: np.array([{"a": 1}], dtype=object)),
+    "nan": rewritten(grey_median=not_a_number),
+    "nan in a table": rewritten(all=not_a_number),
+    "no table": rewritten(tiles=lambda table: table[:0]),
+    "falling": rewritten(without=lambda table: table[::-1]),
+    "negative": rewritten(grey_variances=lambda variances: -variances),
+    "transposed": rewritten(grey_axes=lambda axes: axes.T[:, :3]),
+    "a scalar": rewritten(features_axes=lambda axes: axes[0, 0]),
+    "text": rewritten(units=lambda units: np.array(["a"] * 4)),
+    "fewer features": rewritten(
+        features_median=lambda a: a[:-1],
+        features_below=lambda a: a[:-1],
+        features_above=lambda a: a[:-1],
+        features_axes=lambda a: a[:-1],
+    ),
+    "no features": rewritten(features_median=lambda _: None, features_axes=lambda _: None),
+}
+
+
+@pytest.mark.parametrize("damage", HOSTILE.values(), ids=HOSTILE)
+def test_a_damaged_fit_is_one_line_before_anything_is_written(segbench, model, tmp_path, damage):
+    bad, file = tmp_path / "bad", tmp_path / "bad" / "foreign.npz"
+    shutil.copytree(model.path, bad)
+    file.write_bytes(damage(file.read_bytes()))
+    pinned = FileCard(path=file.name, sha256=file_sha256(file))  # else the hash tells
+    write_card(bad, model.card.model_copy(update={"files": model.card.files.model_copy(update={"foreign": pinned})}))
+    np.save(tmp_path / "scan.npy", scan().data)
+    code, out, err = segbench(
+        "predict", tmp_path / "scan.npy", "--zoo", bad, "--out", tmp_path / "a.zarr", "--samples", 2, "--engine", "fake"
+    )
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert f"{file}: " in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad", "scan.npy"]
+
+
+def write_card(folder, card):
+    (folder / CARD).write_text(tomli_w.dumps(card.model_dump(mode="json", exclude_none=True)))
+
+
+def test_a_fit_of_another_network_is_refused(segbench, model, tmp_path):
+    """Card and file agree with each other, not with the graph."""
+    bad, file = tmp_path / "bad", tmp_path / "bad" / "foreign.npz"
+    shutil.copytree(model.path, bad)
+    file.write_bytes(HOSTILE["fewer features"](file.read_bytes()))
+    files = model.card.files.model_copy(update={"foreign": FileCard(path=file.name, sha256=file_sha256(file))})
+    fewer = model.card.foreign.model_copy(update={"features": model.card.foreign.features - 1})
+    write_card(bad, model.card.model_copy(update={"files": files, "foreign": fewer}))
+    np.save(tmp_path / "scan.npy", scan().data)
+    code, _, err = segbench("predict", tmp_path / "scan.npy", "--zoo", bad, "--out", tmp_path / "a.zarr")
+    assert code == 2
+    assert "fit it again" in err
+    assert not (tmp_path / "a.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("section", "line", "said"),
+    [
+        ("foreign", "threshold = 1.5", "foreign.threshold"),
+        ("foreign", "threshold = 0", "foreign.threshold"),
+        ("foreign", "threshold = nan", "foreign.threshold"),
+        ("foreign", None, "belong together"),
+    ],
+)
+def test_a_card_that_states_half_a_fit_is_refused(model, tmp_path, section, line, said):
+    shutil.copytree(model.path, tmp_path / "bad")
+    card = model.card.model_dump(mode="json", exclude_none=True)
+    if line is None:
+        del card[section]
+    else:
+        key, value = line.split(" = ")
+        card[section][key] = float(value)
+    (tmp_path / "bad" / CARD).write_text(tomli_w.dumps(card))
+    with pytest.raises(InputError, match=said):
+        find(str(tmp_path / "bad"))
 
 
 def scan(shape=(40, 60, 60), seed=1):

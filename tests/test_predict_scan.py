@@ -23,6 +23,8 @@ from segbench.engines import start
 from segbench.errors import InputError, OutputError
 from segbench.predict import predict, pyramid
 from segbench.predict.folder import Folder
+from segbench.predict.job import start as job
+from segbench.predict.job import wanted
 from segbench.predict.result import MAPS, UNIT, Result, level_shapes, quantised
 from segbench.predict.scan import Request, predict_scan
 from segbench.tiling import Grid
@@ -400,3 +402,21 @@ def test_a_scan_is_the_same_in_any_format(segbench, tiny, tmp_path):
         assert (code, err) == (0, "")
         trees.append({name: digest for name, digest in tree(out).items() if name != "zarr.json"})  # names the source
     assert all(found == trees[0] for found in trees)
+
+
+def test_a_refused_scan_leaves_nothing_but_what_was_computed(request_, tmp_path):
+    same = Volume(np.full(SHAPE, 7, np.uint8), source="same")
+    with pytest.raises(InputError, match="constant"):
+        predict_scan(request_("new.zarr", volume=same), silent)
+    assert not any(path.name.startswith("new") for path in tmp_path.iterdir())
+    begun = Folder(tmp_path / "begun.zarr")
+    begun.make(0)
+    asked = request_()
+    begun.write_job(job(asked.volume, asked.model, wanted(asked.volume, asked.model, asked.engine, 5, 0, invert=False,
+                                                          keep=2, form="zarr")))  # fmt: skip
+    with pytest.raises(OutputError, match="another scan"):
+        predict_scan(request_("begun.zarr", volume=same), silent)
+    assert begun.job.exists()
+    with pytest.raises(InputError, match="constant"):  # other shards may be waiting for it
+        predict_scan(request_("shards.zarr", volume=same, shard=(0, 2)), silent)
+    assert (tmp_path / "shards.zarr.partial").exists()

@@ -310,8 +310,17 @@ def test_a_training_goes_on_from_another_model_s_weights(tiny, tmp_path, monkeyp
     )
     assert card.training.start.startswith(f"{tiny.card.name} {tiny.card.version}, seed {tiny.card.training.seed}, ")
     assert card.training.start in (tmp_path / "tuned" / "README.md").read_text()
+
+
+def test_a_start_that_does_not_fit_is_told_before_volumes_are_made(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "training_data", lambda *_: pytest.fail("made volumes"))
     with pytest.raises(UnknownNameError, match="nothing-here"):
-        train(recipe, tmp_path / "other", start="nothing-here")
+        train(TINY, tmp_path / "other", start="nothing-here")
+    recipe = tmp_path / "wider.toml"
+    recipe.write_text(TINY.read_text().replace("widths = [4, 8]", "widths = [6, 8]"))
+    with pytest.raises(InputError, match="not the weights of this network"):
+        train(recipe, tmp_path / "other", start=str(tiny.path))
+    assert not (tmp_path / "other").exists()
 
 
 def test_weights_are_rounded_once_and_load_strictly(tmp_path):

@@ -62,7 +62,7 @@ def _changes(changed: Card, expected: str) -> str:
 def _flat(value: object, path: str = "") -> dict[str, object]:
     if not isinstance(value, dict):
         return {path: value}
-    beside = {"results", "seeds", "seams", "conformal", "files.reference"}
+    beside = {"results", "seeds", "seams", "conformal", "foreign", "files.reference", "files.foreign"}
     keys = {key: f"{path}.{key}" if path else str(key) for key in value}
     return {k: v for key, name in keys.items() if name not in beside for k, v in _flat(value[key], name).items()}
 

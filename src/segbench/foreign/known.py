@@ -10,6 +10,7 @@ The score is the share of the training scans that are nearer. Without a runtime 
 three.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from segbench.errors import InputError
 from segbench.foreign import cloud
 from segbench.foreign.cloud import Cloud
 from segbench.foreign.descriptors import BULGE, NAMES, structure
-from segbench.zoo.reference import read_arrays, write_arrays
+from segbench.zoo.reference import Array, read_arrays, write_arrays
 
 Float64 = npt.NDArray[np.float64]
 
@@ -145,20 +146,56 @@ def write(path: Path, known: Known) -> None:
     write_arrays(path, {name: np.asarray(array, dtype=np.float32) for name, array in arrays.items()})
 
 
-def read(path: Path) -> Known:
+def read(path: Path, features: int) -> Known:
     """Reads what `write` wrote.
 
+    Args:
+        path: The file.
+        features: Channels of the bottleneck, as the card says; 0 for none.
+
     Raises:
-        InputError: There is no such file, or it holds something else.
+        InputError: There is no such file, it holds something else, or it is of other descriptors or channels.
     """
-    arrays = {name: array.astype(np.float64) for name, array in read_arrays(path, "fit of foreign input").items()}
+    arrays = read_arrays(path, "fit of foreign input")
     try:
-        grey, features = (
-            Cloud(*(arrays[f"{name}_{part}"] for part in _CLOUD)) if f"{name}_median" in arrays else None
-            for name in (GREY, FEATURES)
-        )
-        if grey is None or grey.median.shape != (len(NAMES),):
-            raise KeyError("of other descriptors")
-        return Known(grey, features, *(arrays[name] for name in _TABLES))
+        grey = _cloud(arrays, GREY, len(NAMES))
+        deep = _cloud(arrays, FEATURES, features) if features or f"{FEATURES}_{_CLOUD[0]}" in arrays else None
+        lows, units = _array(arrays, "lows", (2, 2)), _array(arrays, "units", (len(PARTS),), above=0)
+        _demand("lows", bool((lows[1] > 0).all()))
+        return Known(grey, deep, lows, units, *(_distances_in(arrays, name) for name in _TABLES[2:]))
     except KeyError as error:
-        raise InputError(f"{path}: not what segbench zoo foreign writes ({error}): fit it again") from error
+        raise InputError(f"{path}: not what segbench zoo foreign writes ({error.args[0]}): fit it again") from error
+
+
+def _cloud(arrays: Mapping[str, Array], name: str, wide: int) -> Cloud:
+    """The cloud of so many descriptors that arrays hold under a name."""
+    median, below, above, axes, variances = (f"{name}_{part}" for part in _CLOUD)
+    columns = arrays[axes].shape[-1] if arrays[axes].ndim else 0
+    return Cloud(
+        _array(arrays, median, (wide,)),
+        _array(arrays, below, (wide,), above=0),
+        _array(arrays, above, (wide,), above=0),
+        _array(arrays, axes, (wide, min(columns, wide))),
+        _array(arrays, variances, (min(columns, wide) + 1,), above=0),
+    )
+
+
+def _distances_in(arrays: Mapping[str, Array], name: str) -> Float64:
+    """A table of distances: at least one, none negative, none falling."""
+    found = _array(arrays, name, (max(arrays[name].size, 1),))
+    _demand(name, found[0] >= 0 and found[-1] > 0 and bool((np.diff(found) >= 0).all()))
+    return found
+
+
+def _array(arrays: Mapping[str, Array], name: str, shape: tuple[int, ...], above: float = -np.inf) -> Float64:
+    """The array of that name as float64, of this shape, its numbers finite and above a limit."""
+    found = arrays[name]
+    if found.dtype.kind != "f" or found.shape != shape:
+        raise KeyError(f"{name} is {found.dtype} {found.shape}, not numbers {shape}")
+    _demand(name, bool((np.isfinite(found) & (found > above)).all()))
+    return found.astype(np.float64)
+
+
+def _demand(name: str, good: bool) -> None:
+    if not good:
+        raise KeyError(f"{name} holds what no fit gives")

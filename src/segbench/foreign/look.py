@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segbench.engines import Engine
+from segbench.errors import InputError
 from segbench.foreign.descriptors import describe
 from segbench.foreign.encoder import Encoder, encoder, runtime_for
 from segbench.foreign.known import FEATURES, Known, read
@@ -19,6 +20,7 @@ from segbench.zoo import Model
 
 Float64 = npt.NDArray[np.float64]
 
+AGAIN = "fit it again: segbench zoo foreign FOLDER"
 WHY = {
     "grey": "its grey values are distributed otherwise",
     "features": "the network's inner features are others",
@@ -85,11 +87,21 @@ class Look:
         return self.judge(windows(core(image, tile), scaling.exterior is not None), tile=True)
 
     def judge(self, seen: Float32 | None, *, tile: bool = False) -> Foreign:
-        """What windows [N, Y, X] of a scan, or of a tile, say, if there are any."""
+        """What windows [N, Y, X] of a scan, or of a tile, say, if there are any.
+
+        Raises:
+            InputError: The fit is of a network with another number of features.
+        """
         if seen is None:
             return Foreign(score=None, threshold=self._threshold)
         with self._lock:  # a request of OpenVINO serves one caller
             features = None if self._encoder is None else encoded(seen, self._encoder)
+        if features is not None and self._known.features is not None:
+            fitted = len(self._known.features.median)
+            if len(features) != fitted:
+                raise InputError(
+                    f"foreign input was fitted to {fitted} features, the network has {len(features)}: {AGAIN}"
+                )
         parts = self._known.parts(describe(seen)[None], None if features is None else features[None])
         return Foreign(
             score=float(self._known.score(parts, tile=tile)[0]),
@@ -120,9 +132,10 @@ def look_of(model: Model, engine: Engine) -> Look | None:
     """
     if model.foreign is None or model.card.foreign is None:
         return None
+    known = read(model.foreign, model.card.foreign.features)
     runtime = runtime_for(engine.name)
     see = None if runtime is None else encoder(model, runtime)
-    return Look(read(model.foreign), model.card.foreign.threshold, see)
+    return Look(known, model.card.foreign.threshold, see)
 
 
 def with_tiles(whole: Foreign, tiles: Sequence[float | None]) -> Foreign:

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from segbench.errors import OutputError
+from segbench.errors import OutputError, SegbenchError
 from segbench.io import check_output_folder, telling, write_bytes
 from segbench.predict.job import Job
 from segbench.recipe import read_json
@@ -92,6 +92,16 @@ class Folder:
         """One process at a time: who comes second finds what the first has made."""
         with _lock(self.path / "make.lock", "", wait=True):
             yield
+
+    @contextmanager
+    def unless_begun(self, *, alone: bool) -> Iterator[None]:
+        """Leaves no folder where a scan is refused before anything is computed; shards leave theirs to each other."""
+        try:
+            yield
+        except SegbenchError:
+            if alone and not self.job.exists():
+                shutil.rmtree(self.path, ignore_errors=True)
+            raise
 
     @contextmanager
     def finishing(self) -> Iterator[bool]:

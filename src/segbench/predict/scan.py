@@ -102,10 +102,11 @@ def predict_scan(request: Request, progress: Progress, compute: Compute | None =
     if there is not None:
         folder.tidy()
         return Outcome(there, (), len(grid), 0)
+    seeing = look_of(request.model, request.engine)  # what cannot be read is said before anything is there
     folder.make(int(COMPRESSED * _bytes(grid, request.keep_samples)))
     with folder.held(request.shard):
-        result, seeing = Result(folder.result, grid, request.keep_samples), look_of(request.model, request.engine)
-        with folder.making():
+        result = Result(folder.result, grid, request.keep_samples)
+        with folder.making(), folder.unless_begun(alone=count == 1):
             job = _job(folder, request, asked, seeing)
             with telling(folder.result):
                 result.make()

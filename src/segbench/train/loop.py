@@ -121,6 +121,19 @@ def training_data(
     return samples, pool.phantoms(data.validation, recipe.normalisation)
 
 
+def started(recipe: Recipe) -> Network:
+    """The network as it is before the first step.
+
+    Raises:
+        InputError: There is no model of the name that it is to start from, or it is another network.
+    """
+    torch.manual_seed(recipe.seed)
+    network = nets.build(recipe.network.kind, **recipe.network.options)
+    if recipe.start is not None:
+        weights.load(network, find(recipe.start).weights)
+    return network
+
+
 def fit(
     recipe: Recipe,
     data: tuple[Sequence[Sample], Sequence[Sample]],
@@ -137,10 +150,7 @@ def fit(
         report: Called with every step's record.
         steps: Stop after this many steps; the schedule stays that of the recipe.
     """
-    torch.manual_seed(recipe.seed)
-    network = nets.build(recipe.network.kind, **recipe.network.options)
-    if recipe.start is not None:
-        weights.load(network, find(recipe.start).weights)
+    network = started(recipe)
     network.train()
     optimiser = make_optimiser(network, recipe.optimiser)
     path, run = out / "checkpoint.safetensors", recipe_hash(recipe)

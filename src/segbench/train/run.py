@@ -37,12 +37,15 @@ def train(
         start: In place of the recipe's: weights of another model of the same network.
 
     Raises:
-        InputError: The recipe is wrong, or the checkpoint belongs to another.
+        InputError: The recipe is wrong, what it starts from is missing or another network, or the checkpoint belongs to
+            another recipe.
         OutputError: The folder cannot be written, or another process trains into it.
     """
     recipe = read_toml(recipe_file, Recipe)
     given = {"seed": seed, "start": start}
     recipe = recipe.model_copy(update={key: value for key, value in given.items() if value is not None})
+    if recipe.start is not None:
+        loop.started(recipe)  # weights that do not fit are told now, not after all volumes are made
     check_output_folder(out)
     with _alone(out):
         data = loop.training_data(recipe, pool.cache(), making)

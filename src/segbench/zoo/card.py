@@ -231,7 +231,6 @@ class Card(Strict):
         seams: How much the answer depends on where tiles end; no part of the model's hash.
         conformal: Of the share of class 1 and of masks; no part of the model's hash.
 
-
         foreign: When a scan is called foreign; no part of the model's hash.
         dropout: Sites in the order of the masks' columns.
         limits: What the model is known not to do.
@@ -262,4 +261,20 @@ class Card(Strict):
     def _binary(self) -> "Card":
         if self.activation == "sigmoid" and len(self.classes) != 2:
             raise ValueError("a sigmoid model has two classes")
+        return self
+
+    @model_validator(mode="after")
+    def _masks_around_labels(self) -> "Card":
+        fitted = self.conformal
+        if fitted is not None and not fitted.possible <= self.threshold <= fitted.sure:
+            raise ValueError(
+                f"conformal.possible {fitted.possible:g} and conformal.sure {fitted.sure:g} are to have the threshold "
+                f"{self.threshold:g} between them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _whole_fit(self) -> "Card":
+        if (self.foreign is None) != (self.files.foreign is None):
+            raise ValueError("[foreign] and [files.foreign] belong together: run segbench zoo foreign, or remove both")
         return self

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,6 +16,8 @@ from segbench.io.atomic import write_bytes
 from segbench.volume import Float32
 
 Array = npt.NDArray[Any]
+_DAMAGED = (ValueError, KeyError, EOFError, TypeError, AttributeError, NotImplementedError, RuntimeError)
+"""What a damaged archive makes NumPy and zipfile raise, of what is no error of theirs."""
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip file can state
 
 
@@ -99,6 +102,6 @@ def read_arrays(path: Path, what: str) -> dict[str, Array]:
             return {name: arrays[name] for name in arrays.files}
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (*_DAMAGED, zipfile.BadZipFile, zlib.error) as error:
         said = " ".join(str(error).split())
         raise InputError(f"{path}: no {what} ({said}): make it again, or copy it again") from error
