@@ -44,12 +44,12 @@ from segbench.predict import Prediction, predict
 from segbench.predict.bounds import assumption, possible, share_interval, sure
 from segbench.predict.scan import Request as Scan
 from segbench.predict.scan import predict_scan
-from segbench.recipe import read_toml
+from segbench.recipe import read_toml, validate
 from segbench.rows import Row, read_rows, write_rows
 from segbench.train.recipe import Recipe
 from segbench.volume import Volume
 from segbench.zoo import Model, find
-from segbench.zoo.card import ConformalCard
+from segbench.zoo.card import Card, ConformalCard
 from segbench.zoo.page import page
 
 FLOOR = 0.005
@@ -534,3 +534,13 @@ def test_a_table_can_ask_for_the_run_without_calibration(monkeypatch, tmp_path):
     write_rows(tmp_path / "rows.json", [stored.model_copy(update={"calibrated": False})])
     assert read(run)[1] is None
     assert "is uncalibrated and the table wants it calibrated" in read(other)[1]
+
+
+@pytest.mark.parametrize("changes", [{"possible": 0.6}, {"sure": 0.4}, {"possible": -0.1}, {"widen": math.inf}])
+def test_masks_that_do_not_have_the_labels_between_them_are_refused(tiny, changes):
+    fitted = {"on": "blocks", "blocks": 9, "edge": 8, "samples": 2, "level": 0.9, "floor": 0.005, "widen": 1.0}
+    fitted |= {"risk": 0.05, "possible": 0.5, "sure": 0.8}
+    stated = tiny.card.model_dump(mode="json", exclude_none=True)
+    assert validate(stated | {"conformal": fitted}, Card, "card").conformal is not None
+    with pytest.raises(InputError, match=r"card: .*conformal"):
+        validate(stated | {"conformal": fitted | changes}, Card, "card")
