@@ -93,7 +93,10 @@ def _chances(found: Matched, names: Sequence[str]) -> Chances:
             values = [[run.get(name, {}).get(domain, math.nan) for domain in domains] for run in runs]
             each, together = of_repeats(np.array(values), found.weight)
         else:
-            each = [of_blocks(_of(found.base, d), _of(found.new, d), name, classes) for d in domains]
+            each = [
+                of_blocks(_of(found.base, d), _of(found.new, d), name, classes, paired=found.same_masks)
+                for d in domains
+            ]
             together = mean_of(each)
         made |= {(name, domain): noise for domain, noise in zip(domains, each, strict=True)} | {(name, MEAN): together}
     return lambda name, where: made[name, where]
@@ -107,7 +110,8 @@ def _how(found: Matched) -> str:
     if found.paired:
         precisions = " and ".join(dict.fromkeys(row.precision for row in (found.base[0], found.new[0])))
         return f"the same network with the same masks, volume by volume; limits are what {precisions} may cost"
-    source = f"from {len(found.repeats) + 1} runs of BASE" if found.repeats else "from the blocks of each volume"
+    blocks = "from how the blocks of each volume differ" if found.same_masks else "from the blocks of each volume"
+    source = f"from {len(found.repeats) + 1} runs of BASE" if found.repeats else blocks
     return f"other {found.differs}; limits {source}, for all comparisons together"
 
 

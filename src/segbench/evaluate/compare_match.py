@@ -7,6 +7,8 @@ from segbench.errors import InputError
 from segbench.evaluate.compare_noise import FEWEST
 from segbench.rows import Row
 
+WEIGHTS = "weights"
+
 Key = tuple[str, str, str]
 """Data set, domain, case."""
 
@@ -68,6 +70,11 @@ class Matched:
     def paired(self) -> bool:
         """Whether nothing is left to chance."""
         return not self.differs
+
+    @property
+    def same_masks(self) -> bool:
+        """Whether weights differ, and the masks that they are run with do not."""
+        return self.differs == WEIGHTS
 
     @property
     def over(self) -> str:
@@ -168,16 +175,19 @@ def _weight(first: Sequence[Row], rows: Sequence[Row]) -> float:
 
 def _differs(first: Sequence[Row], rows: Sequence[Row]) -> str:
     a, b = first[0], rows[0]
-    said = ["weights"] if a.model_hash != b.model_hash else []
+    said = [WEIGHTS] if a.model_hash != b.model_hash else []
     said += [f"seed ({a.seed}, {b.seed})"] if a.seed != b.seed else []
     said += [f"samples (T = {a.samples}, {b.samples})"] if a.samples != b.samples else []
     return " and ".join(said)
 
 
 def _unrepeated(first: Sequence[Row], rows: Sequence[Row]) -> tuple[str, ...]:
+    repeat = f"give --repeat RUN at least {FEWEST} times, better eight"
+    if _differs(first, rows) == WEIGHTS:
+        return (f"no repeats of BASE: what other masks or trainings would change is no part of the limits; {repeat}",)
     said = (
         "no repeats of BASE: limits are what two volumes of one kind differ by, so that only gross losses are found; "
-        f"give --repeat RUN at least {FEWEST} times, better eight",
+        f"{repeat}",
     )
     if first[0].model_hash == rows[0].model_hash and first[0].samples == rows[0].samples:
         return (f"the model is the same: with --seed {first[0].seed} NEW would be compared exactly", *said)

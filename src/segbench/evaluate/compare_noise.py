@@ -75,28 +75,40 @@ def of_repeats(runs: Float64, weight: float) -> tuple[list[Noise], Noise]:
     return found[:-1], found[-1]
 
 
-def of_blocks(base: Sequence[Row], new: Sequence[Row], name: str, classes: Sequence[str]) -> Noise:
-    """Noise of a domain's difference by the bootstrap, where there are no repeats: blocks are drawn again in each run.
+def of_blocks(
+    base: Sequence[Row], new: Sequence[Row], name: str, classes: Sequence[str], *, paired: bool = False
+) -> Noise:
+    """Noise of a domain's difference by the bootstrap, where there are no repeats.
 
-    It is what two volumes of one kind differ by. The same blocks are not drawn in both: their paired difference hardly
-    moves, since masks act on a whole volume, and would call most changes of masks a change of the model.
+    By default blocks are drawn again in each run by itself: it is what two volumes of one kind differ by. The paired
+    difference hardly moves, since masks act on a whole volume, and would call most changes of masks a change of the
+    model. Where the masks are the same, `paired` draws the same blocks in both.
 
     Args:
         base: Cases of the domain.
         new: The same cases.
         name: A score that follows from the confusion matrix; any other cannot be measured so.
         classes: Names of the classes, for F1.
+        paired: Both runs have the same masks.
     """
     variances: list[float] = []
     fewest = math.inf
-    for row in (*base, *new):
-        blocks = np.array(row.blocks, dtype=np.float64)  # which holds such counts exactly, and is multiplied quickly
-        found = score(np.tensordot(_times(len(blocks)), blocks, axes=1), name, classes) if len(blocks) > 1 else None
-        if found is None:
+    for rows in zip(base, new, strict=True):
+        found = [_drawn(row, name, classes) for row in rows]
+        if any(one is None for one in found) or len(rows[0].blocks) != len(rows[1].blocks):
             return UNKNOWN
-        variances.append(float(np.nanvar(found, ddof=1)))
-        fewest = min(fewest, len(blocks) - 1)
+        old, now = (np.asarray(one) for one in found)
+        # each run's draws are the same, so their difference is that of the same blocks
+        apart = [now - old] if paired else [old, now]
+        variances += [float(np.nanvar(one, ddof=1)) for one in apart]
+        fewest = min(fewest, len(rows[0].blocks) - 1)
     return Noise(math.sqrt(sum(variances)) / len(base), fewest) if variances else UNKNOWN
+
+
+def _drawn(row: Row, name: str, classes: Sequence[str]) -> Float64 | None:
+    """A score of every draw of a volume's blocks; None where it cannot be measured so."""
+    blocks = np.array(row.blocks, dtype=np.float64)  # which holds such counts exactly, and is multiplied quickly
+    return score(np.tensordot(_times(len(blocks)), blocks, axes=1), name, classes) if len(blocks) > 1 else None
 
 
 def mean_of(each: Sequence[Noise]) -> Noise:
