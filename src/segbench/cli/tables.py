@@ -58,8 +58,10 @@ def list_tables(json: bool) -> None:
     if json:
         print_json([{"table": name} | table.model_dump(mode="json") for name, table in found.items()])
         return
+    width = max(map(len, found), default=0)
     for name, table in found.items():
-        results().print(f"[bold]{name:12}[/bold] {table.title} ({len(table.run)} runs)", soft_wrap=True)
+        runs = "1 run" if len(table.run) == 1 else f"{len(table.run)} runs"
+        results().print(f"[bold]{name:{width}}[/bold]  {table.title} ({runs})", soft_wrap=True)
 
 
 def show(made: Made) -> None:
