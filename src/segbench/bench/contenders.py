@@ -16,6 +16,7 @@ from segbench.bench.timing import Clock, Run, whole
 from segbench.engines import Bound, Engine
 from segbench.engines.graph import GraphEngine, Loaded, Runtime
 from segbench.engines.thin import IMAGE, LOGITS, MASKS
+from segbench.foreign import look_of
 from segbench.masks import ones
 from segbench.predict import calibrated, predict, sigmoid
 from segbench.tiling import read
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 Triple = tuple[int, int, int]
 MONAI = "T passes of MONAI's sliding window over the normalised volume, overlap 0.25, Gaussian; mean and variance"
 TIMED = {
-    "segbench": "checks, normalisation, tiles with their halo, all samples, aggregation",
+    "segbench": "checks, normalisation, tiles with their halo, all samples, aggregation, foreign score",
     "engine": "the engine's calls alone, all samples of all tiles with their halo",
     "dense": "the engine's calls alone, one pass of the deterministic twin over all tiles with their halo",
     "onnxruntime": "T runs of the masked graph over all tiles with their halo of the normalised volume; mean",
@@ -61,8 +62,9 @@ def build(scene: Scene, key: Key) -> Contender:
     engine = scene.engine(precision, False if kind == "dense" else None)
     facts = _tiled(scene, key, engine)
     if kind == "segbench":
-        card, request = scene.model.card, scene.request
-        return Contender(facts, whole(lambda: predict(scene.volume, card, engine, request.samples, request.seed)))
+        card, request, seeing = scene.model.card, scene.request, look_of(scene.model, engine)
+        run = lambda: predict(scene.volume, card, engine, request.samples, request.seed, look=seeing)  # noqa: E731
+        return Contender(facts, whole(run))
     masks = ones(scene.model.card.dropout) if kind == "dense" else scene.masks
     return Contender(facts, lambda: engine_seconds(scene, engine.bind(masks)))
 
