@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import onnx
@@ -16,7 +17,7 @@ from segbench.engines import start
 from segbench.errors import InputError
 from segbench.evaluate.cases import Labelled
 from segbench.evaluate.eval import evaluate
-from segbench.foreign import Look, cloud, known, look_of, of_volume
+from segbench.foreign import Look, cloud, known, look_of, looked_at, of_volume
 from segbench.foreign import encoder as encoders
 from segbench.foreign import graph as graphs
 from segbench.foreign import look as looks
@@ -27,6 +28,7 @@ from segbench.io import file_sha256
 from segbench.normalisation import VOID, fit
 from segbench.predict import predict
 from segbench.predict.scan import Request, predict_scan
+from segbench.tiling import Grid
 from segbench.train.foreign import add
 from segbench.volume import Volume
 from segbench.zoo import CARD, find
@@ -433,6 +435,18 @@ def test_shards_and_processes_agree_and_the_result_says_it(model, tmp_path):
     attributes = json.loads((tmp_path / "whole.zarr" / "zarr.json").read_text())["attributes"]["segbench"]
     assert attributes["summary"]["foreign"]["score"] == whole.foreign.score
     assert attributes["warnings"] == list(memory.warnings)
+
+
+def test_one_tile_in_four_is_looked_at_and_no_direction_is_left_out():
+    grid = Grid((96, 96, 64), (16, 16, 16), (4, 4, 4))
+    seen = looked_at(grid)
+    assert len(seen) == len(grid) // 4
+    for axis in range(3):
+        counts = Counter(tile.start[axis] for tile in seen)
+        assert len(counts) == -(-grid.volume[axis] // 16)
+        assert max(counts.values()) - min(counts.values()) <= 2
+    assert looked_at(Grid((16, 16, 16), (16, 16, 16), (4, 4, 4))) == frozenset()
+    assert len(looked_at(Grid((1, 32, 16), (1, 16, 16), (0, 4, 4)))) == 1
 
 
 class Source:

@@ -5,5 +5,6 @@ sixteen windows of a scan whatever its size, and says how far that is from the t
 """
 
 from segbench.foreign.look import Foreign, Look, look_of, of_volume, with_tiles
+from segbench.foreign.windows import looked_at
 
-__all__ = ["Foreign", "Look", "look_of", "of_volume", "with_tiles"]
+__all__ = ["Foreign", "Look", "look_of", "looked_at", "of_volume", "with_tiles"]

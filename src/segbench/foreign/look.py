@@ -37,7 +37,7 @@ class Foreign(Strict):
         threshold: Of the card; a scan above it is warned of.
         parts: Distance in each respect, in units of what 99 % of the training scans stay within.
         places: Windows that were looked at.
-        tiles: Share of the tiles that are above the threshold, each looked at by itself; None where none could be.
+        tiles: Of the tiles looked at by themselves, the share above the threshold; None where none could be.
         features: Whether the network's features are part of it; not where no runtime for its graph is installed.
     """
 
@@ -139,7 +139,7 @@ def look_of(model: Model, engine: Engine) -> Look | None:
 
 
 def with_tiles(whole: Foreign, tiles: Sequence[float | None]) -> Foreign:
-    """The same with the share of tiles whose score is above the threshold; a tile that is alone is the scan."""
-    scores = [score for score in (tiles if len(tiles) > 1 else [whole.score]) if score is not None]
+    """The same with the share of those tiles whose score is above the threshold; without any the scan is its tile."""
+    scores = [score for score in (tiles or [whole.score]) if score is not None]
     above = sum(score > whole.threshold for score in scores)
     return whole.model_copy(update={"tiles": above / len(scores) if scores else None})

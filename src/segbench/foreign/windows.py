@@ -6,11 +6,12 @@ import numpy as np
 
 from segbench.foreign.descriptors import SMALLEST
 from segbench.normalisation import VOID
-from segbench.tiling import Tile
+from segbench.tiling import Grid, Tile
 from segbench.volume import Float32, LazyArray
 
 EDGE = 64  # pixels
 HEIGHTS, PLACES = 4, 16
+EVERY = 4  # tiles for each that is looked at: looking takes time that the engine would use
 MOST_EXTERIOR = 0.05  # share of a window: more of a constant exterior than this is no part of the scan
 Place = tuple[int, slice, slice]
 """A slice, and the window's rows and columns."""
@@ -51,3 +52,14 @@ def windows(image: LazyArray, exterior: bool) -> Float32 | None:
 def core(image: Float32, tile: Tile) -> Float32:
     """The core (Z, Y, X) of a tile in what it read [1, 1, Z, Y, X]."""
     return image[(0, 0, *tile.inner)]
+
+
+def looked_at(grid: Grid) -> frozenset[Tile]:
+    """The tiles of a scan that are looked at by themselves: one in four, spread so that no plane of tiles is without.
+
+    None where a tile is alone: it is the scan.
+    """
+    if len(grid) == 1:
+        return frozenset()
+    z, y, x = grid.cores
+    return frozenset(t for t in grid if (t.start[0] // z + 2 * (t.start[1] // y) + 3 * (t.start[2] // x)) % EVERY == 0)

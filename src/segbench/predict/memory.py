@@ -104,7 +104,7 @@ def predict(
         if progress is not None:
             progress(done, len(grid))
 
-    watch = Watch(look, volume, scaling, len(grid))
+    watch = Watch(look, volume, scaling, grid)
     stream(volume, engine.bind(drawn), scaling, grid, finish, count, watch.tile)
     foreign = watch.found()
     spoken = (warning, None if foreign is None else foreign.warning(volume.source, card.name))

@@ -9,7 +9,7 @@ import numpy as np
 
 from segbench.engines import Engine
 from segbench.errors import InputError, OutputError
-from segbench.foreign import Look, look_of
+from segbench.foreign import Look, look_of, looked_at
 from segbench.io import telling
 from segbench.predict import pyramid
 from segbench.predict.bounds import masked
@@ -184,7 +184,7 @@ def compute_tiles(
 ) -> None:
     """Computes and writes numbered tiles; each is recorded once its files are written.
 
-    Where `seeing` is given, each record says how foreign its tile is.
+    Where `seeing` is given, the records of some tiles say how foreign they are.
 
     Raises:
         OutputError: They cannot be written.
@@ -193,9 +193,10 @@ def compute_tiles(
     card, asked = model.card, job.wanted
     run = engine.bind(sample_masks(card, asked.samples, asked.seed))
     foreign: dict[Tile, float | None] = {}
+    seen = frozenset() if seeing is None else looked_at(result.grid)
 
     def looked(tile: Tile, image: Float32) -> None:
-        if seeing is not None and len(result.grid) > 1:
+        if seeing is not None and tile in seen:
             foreign[tile] = seeing.tile(image, tile, job.scaling).score
 
     def finish(tile: Tile, logits: Float32) -> None:

@@ -108,8 +108,13 @@ def summarise(job: Job, records: Sequence[dict[str, Any]]) -> Summary:
         mutual_information=mutual / voxels,
         conformal_assumes=assumption(job.conformal, job.wanted.shape) if bounds and job.conformal else "",
         segbench=__version__,
-        foreign=None if job.foreign is None else with_tiles(job.foreign, [record.get("foreign") for record in records]),
+        foreign=None if job.foreign is None else with_tiles(job.foreign, _tile_scores(records)),
     )
+
+
+def _tile_scores(records: Sequence[dict[str, Any]]) -> list[float | None]:
+    """Of the tiles that were looked at; none where a tile is the scan."""
+    return [record.get("foreign") for record in records] if len(records) > 1 else []
 
 
 def _bounds(job: Job, shares: list[float], records: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:

@@ -2,24 +2,24 @@
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from segbench.foreign import Foreign, Look, of_volume, with_tiles
+from segbench.foreign import Foreign, Look, looked_at, of_volume, with_tiles
 from segbench.normalisation import Scaling
-from segbench.tiling import Tile
+from segbench.tiling import Grid, Tile
 from segbench.volume import Float32, Volume
 
 
 class Watch:
-    """Looks at a volume beside the engine, and at each of its tiles as it comes; at nothing without a look.
+    """Looks at a volume beside the engine, and at some of its tiles as they come; at nothing without a look.
 
     Args:
         look: Of the model, if it has a fit.
         volume: Grey values (Z, Y, X).
         scaling: How they are normalised.
-        tiles: How many there are; a single one is the volume.
+        grid: Its tiles.
     """
 
-    def __init__(self, look: Look | None, volume: Volume, scaling: Scaling, tiles: int) -> None:
-        self._look, self._scaling, self._alone = look, scaling, tiles == 1
+    def __init__(self, look: Look | None, volume: Volume, scaling: Scaling, grid: Grid) -> None:
+        self._look, self._scaling, self._tiles = look, scaling, looked_at(grid)
         self._scores: list[float | None] = []
         self._whole: Future[Foreign] | None = None
         if look is not None:
@@ -29,8 +29,8 @@ class Watch:
             beside.shutdown(wait=False)
 
     def tile(self, tile: Tile, image: Float32) -> None:
-        """Looks at a tile and what it read [1, 1, Z, Y, X]; in one thread."""
-        if self._look is not None and not self._alone:
+        """Looks at a tile and what it read [1, 1, Z, Y, X], if it is one of those; in one thread."""
+        if self._look is not None and tile in self._tiles:
             self._scores.append(self._look.tile(image, tile, self._scaling).score)
 
     def found(self) -> Foreign | None:
