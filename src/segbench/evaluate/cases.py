@@ -28,6 +28,7 @@ class Labelled:
         truth: The true phases; None where only a person knows.
         human: A human's labels, or human-like ones.
         hash: Of image and labels.
+        stack: Its slices are images of their own: a row's blocks are these slices, one each.
     """
 
     data: str
@@ -37,6 +38,7 @@ class Labelled:
     truth: UInt8 | None
     human: UInt8
     hash: str
+    stack: bool = False
 
 
 class Source(Protocol):

@@ -47,6 +47,22 @@ class DataRecipe(Strict):
     validation: int = Field(default=4, ge=1)
 
 
+class FibRecipe(Strict):
+    """Training slices of battery-fib.
+
+    Attributes:
+        source: The data set.
+        split: "clean" or "paper"; see `data.fib.split`.
+        images: Of the training images only so many, evenly spread; None for all.
+        seed: Of the volume.
+    """
+
+    source: Literal["battery-fib"]
+    split: Literal["clean", "paper"] = "clean"
+    images: int | None = Field(default=None, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+
 class OptimiserRecipe(Strict):
     """Adam or AdamW and its schedule.
 

@@ -52,6 +52,16 @@ class Model(Strict):
         return self.path / self.card.files.foreign.path if self.card.files.foreign else None
 
     @property
+    def doubt(self) -> Path | None:
+        """The graph of a cascade's classifier, if it is one."""
+        return self.path / self.card.files.doubt.path if self.card.files.doubt else None
+
+    @property
+    def local(self) -> Path | None:
+        """The graph of a cascade's second network, if it is one."""
+        return self.path / self.card.files.local.path if self.card.files.local else None
+
+    @property
     def hash(self) -> str:
         """Changes with the card, the weights or the graph, but not with what was measured of them."""
         # the files are pinned in it; what a card leaves at its default changes nothing, so that cards can grow

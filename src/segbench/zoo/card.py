@@ -61,6 +61,8 @@ class FilesCard(Strict):
         ranges: Of the graph's activations, which int8 needs; None where they were not measured.
         reference: A small scan and PyTorch's answer; no part of the model's hash.
         foreign: What the training scans look like; no part of the model's hash.
+        doubt: Graph of a cascade's classifier: `features` [N, K + 1] to `logits` [N, 1].
+        local: Graph of a cascade's second network: see `CascadeCard`.
     """
 
     weights: FileCard
@@ -68,11 +70,13 @@ class FilesCard(Strict):
     ranges: FileCard | None = None
     reference: FileCard | None = None
     foreign: FileCard | None = None
+    doubt: FileCard | None = None
+    local: FileCard | None = None
 
     @property
     def each(self) -> tuple[FileCard, ...]:
         """All that there are."""
-        each = (self.weights, self.graph, self.ranges, self.reference, self.foreign)
+        each = (self.weights, self.graph, self.ranges, self.reference, self.foreign, self.doubt, self.local)
         return tuple(file for file in each if file is not None)
 
 
@@ -195,6 +199,29 @@ class ForeignCard(Strict):
     on: str
 
 
+class CascadeCard(Strict):
+    """A second, local network for the pixels that the first one is likely to be wrong about (MatPhase).
+
+    A pixel is doubted where the sigmoid of the doubt classifier exceeds `threshold`; its features are the K mean
+    logits F of the T samples and the entropy of softmax(F) in nats. Doubted pixels get the local network's softmax, all
+    others that of the first network.
+
+    Attributes:
+        kind: "patch": the local graph maps `patches` [N, 1 + K, edge, edge] and `context` [N, K], the pixel's F, to
+            `logits` [N, K]. "dense": it maps `image` [Z, 1 + K, Y, X] to `logits` [Z, K, Y, X].
+        edge: Of a patch in pixels, odd; of a dense network, what it sees around a pixel.
+        threshold: Probability of being wrong above which a pixel is doubted; below 0 all pixels are.
+        options: The local network's, as built in PyTorch.
+        parameters: Of both networks.
+    """
+
+    kind: Literal["patch", "dense"] = "patch"
+    edge: int = Field(ge=3)
+    threshold: float = Field(lt=1, allow_inf_nan=False)
+    options: dict[str, Any] = {}
+    parameters: int
+
+
 class ResultCard(Strict):
     """What an evaluation measured, as means over its domains; added by `segbench zoo add`.
 
@@ -226,6 +253,9 @@ class Card(Strict):
         classes: Names in the order of their index.
         activation: What turns logits into probabilities; "sigmoid" gives that of class 1.
         threshold: Label 1 where the mean probability exceeds this (sigmoid only).
+        mean: What T samples have the mean taken of: their probabilities, or (softmax only, as MatPhase does) their
+            logits.
+        cascade: A second network for doubted pixels (softmax only).
         calibration: Of the logits; None leaves them as they are.
         seeds: The released training among its siblings; no part of the model's hash.
         seams: How much the answer depends on where tiles end; no part of the model's hash.
@@ -244,9 +274,11 @@ class Card(Strict):
     classes: tuple[str, ...] = Field(min_length=2)
     activation: Literal["sigmoid", "softmax"]
     threshold: float = Field(default=0.5, gt=0, lt=1)
+    mean: Literal["probability", "logits"] = "probability"
     limits: tuple[str, ...] = ()
     network: NetworkCard
     input: InputCard
+    cascade: CascadeCard | None = None
     calibration: CalibrationCard | None = None
     dropout: tuple[Site, ...]
     files: FilesCard
@@ -261,6 +293,15 @@ class Card(Strict):
     def _binary(self) -> "Card":
         if self.activation == "sigmoid" and len(self.classes) != 2:
             raise ValueError("a sigmoid model has two classes")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_cascade(self) -> "Card":
+        there = {self.cascade is not None, self.files.doubt is not None, self.files.local is not None}
+        if len(there) > 1:
+            raise ValueError("[cascade], [files.doubt] and [files.local] belong together")
+        if self.activation == "sigmoid" and (self.cascade or self.mean != "probability"):
+            raise ValueError("only a softmax model has a cascade or a mean of logits")
         return self
 
     @model_validator(mode="after")
