@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,17 +29,20 @@ class Prediction:
 
     Attributes:
         labels: Class of each voxel, uint8 (Z, Y, X).
-        probability: Mean probability of class 1, float32 (Z, Y, X).
-        entropy: Predictive entropy in nats, float32 (Z, Y, X).
+        probability: Of class 1 where there are two classes, else of the called one, float32 (Z, Y, X).
+        entropy: Predictive entropy in nats, float32 (Z, Y, X); at most ln K.
         mutual: Mutual information in nats, float32 (Z, Y, X).
-        spread: Percentile 70 - percentile 30 of the samples, float32 (Z, Y, X).
-        deviation: Population standard deviation of the samples' probabilities, float32 (Z, Y, X).
+        spread: Percentile 70 - percentile 30 of the samples' probabilities of that class, float32 (Z, Y, X).
+        deviation: Their population standard deviation, float32 (Z, Y, X).
         seed: Of the masks.
         samples: How many there were; 0 for the deterministic twin, 1 for a model without dropout.
         warnings: What speaks against trusting it, a sentence each.
         inverted: Whether it is of the image's negative.
-        shares: Share of class 1 in each sample alone, T numbers; one for a single pass.
+        shares: Share of class 1 in each sample alone, T numbers, one for a single pass; of more than two classes the
+            share of each, K times T numbers.
         foreign: How unlike the training scans it is; None where the model has no fit of that.
+        probabilities: Of each class, float32 (K, Z, Y, X); None where there are two.
+        doubted: Where a second network decided, bool (Z, Y, X); None for a model without one.
     """
 
     labels: UInt8
@@ -51,8 +55,10 @@ class Prediction:
     samples: int
     warnings: tuple[str, ...] = ()
     inverted: bool = False
-    shares: tuple[float, ...] = ()
+    shares: tuple[Any, ...] = ()
     foreign: Foreign | None = None
+    probabilities: Float32 | None = None
+    doubted: npt.NDArray[np.bool_] | None = None
 
 
 def predict(
