@@ -317,7 +317,9 @@ class Card(Strict):
     @model_validator(mode="after")
     def _bounds_of_two(self) -> "Card":
         if self.conformal is not None and len(self.classes) != 2:
-            raise ValueError(f"[conformal] bounds the share of class 1 of two, and there are {len(self.classes)} classes")
+            raise ValueError(
+                f"[conformal] bounds the share of class 1 of two, and there are {len(self.classes)} classes"
+            )
         return self
 
     @model_validator(mode="after")
