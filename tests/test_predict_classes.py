@@ -116,6 +116,31 @@ def test_the_compiled_pass_is_the_definition(samples, classes, by_logits):
     assert not maps.active[0].any()  # the other plane is not touched
 
 
+@pytest.mark.parametrize("by_logits", [False, True])
+def test_a_second_network_decides_where_it_doubts_and_nowhere_else(by_logits):
+    """Here it is surer than the samples, which disagree, so that mutual information has to come down to its entropy."""
+    given, rng = drawn(7, 3), np.random.default_rng(1)
+    local = softmax(9 * rng.standard_normal(given.shape[1:]), axis=0).astype(np.float32)
+    doubted = rng.random(local.shape[1:]) < 0.2
+    doubted[1, 0] = False  # a row without any
+    first, both = (empty(given.shape, 1) for _ in range(2))
+    several(given, 1, 1.0, by_logits, *NOTHING, first)
+    several(given, 1, 1.0, by_logits, local, doubted, both)
+    there = doubted[1]
+    np.testing.assert_array_equal(both.values[:, 1, ~there], first.values[:, 1, ~there])
+    np.testing.assert_array_equal(both.probabilities[:, 1], np.where(there, local[:, 1], first.probabilities[:, 1]))
+    np.testing.assert_array_equal(both.labels[1], both.probabilities[:, 1].argmax(0))
+    p = softmax(given[:, :, 1].astype(np.float64), axis=1).astype(np.float32)
+    meant, before = categorical(p, both.probabilities[:, 1]), first.values[2, 1]
+    np.testing.assert_allclose(both.values[1, 1], meant.entropy, atol=5e-6)
+    assert (before > meant.entropy + 0.1)[there].any()
+    np.testing.assert_allclose(both.values[2, 1], np.minimum(before, both.values[1, 1]))
+    np.testing.assert_allclose(both.values[3, 1], meant.spread, atol=2e-6)
+    np.testing.assert_allclose(both.values[4, 1], meant.deviation, atol=2e-6)
+    np.testing.assert_array_equal(both.active, first.active)  # the samples are the first network's
+    np.testing.assert_array_equal(both.samples[:, 1], first.samples[:, 1])
+
+
 def test_one_pass_agrees_with_itself_and_equal_classes_are_the_first():
     given = drawn(1, 3)
     given[:, :, 0, 0] = 7

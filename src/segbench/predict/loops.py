@@ -2,6 +2,9 @@
 
 Arrays are (n,) or (K, n) and stay in the first cache; `predict.aggregate` says why exponential and logarithm are
 written out. What is chosen from is read before it is chosen, so that no loop has a branch.
+
+After a change here, or to `deviate` and `apart` there, touch `predict/classes.py`: numba dates what it keeps compiled
+by the file of the outermost function alone, and would run the old loops.
 """
 
 import numba
