@@ -24,7 +24,8 @@ Made from `card.toml` by `segbench train`; edit the recipe `train/{trained.recip
 
     segbench eval --zoo {card.name} --domain all
 
-- **Classes**: {", ".join(f"{i} {name}" for i, name in enumerate(card.classes))}; {_called(card)}.
+- **Classes**: {", ".join(f"{i} {name}" for i, name in enumerate(card.classes))}; class 1 where the mean probability
+  exceeds {card.threshold}.
 - **Input**: one channel, axes (Z, Y, X); {clipping}z-score of the whole volume.
 - **Tile**: core {" x ".join(map(str, card.input.core))}, halo {" x ".join(map(str, card.input.halo))}\
 {"; fixed size, because the answer depends on it" if card.input.fixed_tile else ""}.
@@ -79,12 +80,6 @@ def _foreign(card: Card) -> str:
         f"- **Foreign input**: warned of where more than {share} are nearer to\n"
         f"  the usual one, in {seen}\n  ({fitted.on}).\n"
     )
-
-
-def _called(card: Card) -> str:
-    if card.activation == "sigmoid":
-        return f"class 1 where the mean probability\n  exceeds {card.threshold}"
-    return f"the likeliest by the mean {'logits' if card.mean == 'logits' else 'probabilities'} of the samples"
 
 
 def _seams(card: Card) -> str:
