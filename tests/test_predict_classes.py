@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -23,6 +24,7 @@ from segbench.io.files import file_sha256
 from segbench.masks import Site
 from segbench.metrics.uncertainty import categorical
 from segbench.normalisation import fit
+from segbench.predict import classes as passes
 from segbench.predict import cluster, predict, said, sample_masks, scan
 from segbench.predict.classes import WIDTH, empty, several
 from segbench.predict.folder import Folder
@@ -85,6 +87,15 @@ def drawn(samples, classes, shape=(2, 3, WIDTH + 45)):
     rng = np.random.default_rng(samples * classes)
     sizes = rng.choice([0.1, 3, 20, 100], (samples, 1, *shape))
     return (rng.standard_normal((samples, classes, *shape)) * sizes).astype(np.float32)
+
+
+def test_what_numba_keeps_is_compiled_from_these_sources():
+    home = Path(passes.__file__).parent
+    text = b"".join((home / name).read_bytes() for name in ("aggregate.py", "loops.py"))
+    found = hashlib.sha256(text).hexdigest()[:12]
+    assert found == passes.BUILT_FROM, (
+        f"give predict.classes.BUILT_FROM this value, or old loops go on running: {found}"
+    )
 
 
 @pytest.mark.parametrize("by_logits", [False, True])
