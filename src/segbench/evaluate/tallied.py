@@ -42,7 +42,7 @@ def curves(tally: Tally, against: str) -> Curves:
     whole = tally.whole
     found = _diagram(whole.reliability.top_label, ("count", "confidence", "right"), "reliability", against)
     names = ("count", "probability", "present")
-    found |= _diagram(whole.reliability.class_wise, names, "classwise", against)
+    found |= _diagram(whole.reliability.class_wise[0], names, "classwise", against)
     for name, errors in zip(MEASURES, whole.errors, strict=True):
         _, rest, oracle = curve(errors)
         found[f"sparsification_{name}_{against}"] = tuple(rest.tolist())
