@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from segbench.data import battery16
 from segbench.data.domains import DOMAINS
@@ -28,7 +28,8 @@ class Labelled:
         truth: The true phases; None where only a person knows.
         human: A human's labels, or human-like ones.
         hash: Of image and labels.
-        stack: Its slices are images of their own: a row's blocks are these slices, one each.
+        stack: Its slices are images of their own: a row's blocks are these slices, one each, against the human label,
+            which is what such a set is trained on and scored by.
     """
 
     data: str
@@ -39,6 +40,16 @@ class Labelled:
     human: UInt8
     hash: str
     stack: bool = False
+
+    @property
+    def against(self) -> Literal["truth", "human"]:
+        """What blocks, places and the scores of note are against."""
+        return "human" if self.truth is None or self.stack else "truth"
+
+    @property
+    def reference(self) -> UInt8:
+        """The labels of that name."""
+        return self.human if self.truth is None or self.stack else self.truth
 
 
 class Source(Protocol):

@@ -113,9 +113,9 @@ def _of(p: Float64, called: npt.NDArray[np.intp], truth: npt.NDArray[np.intp]) -
         nll=float(-np.log(np.clip(p[truth, at], TINY, 1 - TINY)).sum()),
         brier=float(np.square(p - there).sum()),
         called=np.bincount(top, minlength=sizes[0]).astype(np.int64).reshape(shapes[0]),
-        confidence=np.bincount(top, sure, minlength=sizes[0]).reshape(shapes[0]),
+        confidence=np.bincount(top, sure, minlength=sizes[0]).astype(np.float64).reshape(shapes[0]),
         present=np.bincount(wise, minlength=sizes[1]).astype(np.int64).reshape(shapes[1]),
-        probability=np.bincount(wise, p.ravel(), minlength=sizes[1]).reshape(shapes[1]),
+        probability=np.bincount(wise, p.ravel(), minlength=sizes[1]).astype(np.float64).reshape(shapes[1]),
     )
 
 
