@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segbench.cascade import Cascade, Refined
 from segbench.engines import Engine
+from segbench.errors import InputError
 from segbench.foreign import Foreign, Look
 from segbench.io import as_volume, check_image, open_volume
 from segbench.normalisation import fit
@@ -71,6 +73,7 @@ def predict(
     *,
     invert: bool = False,
     look: Look | None = None,
+    cascade: Cascade | None = None,
 ) -> Prediction:
     """Segments a volume.
 
@@ -83,25 +86,35 @@ def predict(
         progress: Called with (tiles done, tiles).
         invert: Its material is dark: the normalised image is negated.
         look: Says how foreign the volume is (`foreign.look_of`); changes no other number.
+        cascade: The model's second network (`cascade.cascade_of`), if its card has one.
 
     Raises:
-        InputError: Samples out of range, or an image that is constant or not finite.
+        InputError: Samples out of range, an image that is constant or not finite, or a card's cascade that is not given.
     """
+    if (card.cascade is None) != (cascade is None):
+        raise InputError(f"model {card.name!r}: a card with [cascade] is predicted with its second network, others without")
     drawn = sample_masks(card, samples, seed)
     sample = check_image(volume)
     scaling = fit(card.input.normalisation, volume, invert=invert, sample=sample)
     warning = None if invert else polarity(volume).warning(volume.source)
     labels = np.empty(volume.shape, dtype=np.uint8)
     probability, entropy, mutual, spread, deviation = (np.empty(volume.shape, dtype=np.float32) for _ in range(5))
-    active = np.zeros(len(drawn), dtype=np.int64)
+    several = len(card.classes) > 2
+    active = np.zeros((len(card.classes), len(drawn)) if several else len(drawn), dtype=np.int64)
+    probabilities = np.empty((len(card.classes), *volume.shape), dtype=np.float32) if several else None
+    doubted = np.empty(volume.shape, dtype=np.bool_) if cascade is not None else None
     grid = tiles(card, volume.shape)
     done = 0
 
-    def finish(tile: Tile, logits: Float32) -> None:
-        found, at = said(logits, card, threads=engine.threads), tile.core
+    def finish(tile: Tile, logits: Float32, refined: Refined | None) -> None:
+        found, at = said(logits, card, threads=engine.threads, refined=refined), tile.core
         probability[at], labels[at] = found.probability, found.labels
         entropy[at], mutual[at], spread[at] = found.entropy, found.mutual, found.spread
         deviation[at] = found.deviation
+        if probabilities is not None:
+            probabilities[(slice(None), *at)] = found.probabilities
+        if doubted is not None:
+            doubted[at] = found.doubted
         np.add(active, found.active, out=active)
 
     def count(_: Tile) -> None:
@@ -111,14 +124,15 @@ def predict(
             progress(done, len(grid))
 
     watch = Watch(look, volume, scaling, grid)
-    stream(volume, engine.bind(drawn), scaling, grid, finish, count, watch.tile)
+    stream(volume, engine.bind(drawn), scaling, grid, finish, count, watch.tile, cascade)
     foreign = watch.found()
     spoken = (warning, None if foreign is None else foreign.warning(volume.source, card.name))
     warnings = tuple(text for text in spoken if text is not None)
     drawn_samples = samples if card.dropout else 1
-    shares = tuple(float(share) for share in active / labels.size)
+    shares = (active / labels.size).tolist()
+    shares = tuple(map(tuple, shares)) if several else tuple(shares)
     maps = (labels, probability, entropy, mutual, spread, deviation)
-    return Prediction(*maps, seed, drawn_samples, warnings, invert, shares, foreign)
+    return Prediction(*maps, seed, drawn_samples, warnings, invert, shares, foreign, probabilities, doubted)
 
 
 @dataclass(frozen=True)
@@ -128,6 +142,7 @@ class Predictor:
     card: Card
     engine: Engine
     look: Look | None = None
+    cascade: Cascade | None = None
 
     def predict(
         self,
@@ -142,4 +157,6 @@ class Predictor:
         if isinstance(image, str | Path):
             image = open_volume(image)
         volume = as_volume(image)
-        return predict(volume, self.card, self.engine, samples, seed, progress, invert=invert, look=self.look)
+        return predict(
+            volume, self.card, self.engine, samples, seed, progress, invert=invert, look=self.look, cascade=self.cascade
+        )
