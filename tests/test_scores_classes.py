@@ -205,9 +205,10 @@ def test_slices_of_a_stack_do_not_see_each_other(threads, monkeypatch):
     band = np.concatenate([near(truth[z : z + 1]) for z in range(6)])
     assert stack.band.reliability.voxels == band.sum()
     assert stack.band.reliability.voxels < tally(maps, truth, labels=labels).band.reliability.voxels
-    two = tally(replace(maps, probability=maps.probability[1], entropy=maps.deviation, mutual_information=maps.deviation),
-                (truth == 1).astype(np.uint8), stack=True)  # fmt: skip
-    assert two.band.reliability.voxels == sum(near(truth[z : z + 1] == 1).sum() for z in range(6))
+    low = {"entropy": maps.deviation, "mutual_information": maps.deviation}  # of two classes they end at ln 2
+    ones = (truth == 1).astype(np.uint8)
+    two = tally(replace(maps, probability=maps.probability[1], **low), ones, stack=True)
+    assert two.band.reliability.voxels == sum(near(ones[z : z + 1]).sum() for z in range(6))
     monkeypatch.setattr(slabs, "SLAB", 2 * 20 * 23)
     same(tally(maps, truth, labels=labels, stack=True, threads=threads), stack)
     parts = [tally(maps, truth, labels=labels, part=slice(a, b)) for a, b in ((0, 1), (1, 6))]
