@@ -21,6 +21,7 @@ from segbench.evaluate.cases import Labelled
 from segbench.evaluate.compare import compare
 from segbench.evaluate.compare_match import Run
 from segbench.evaluate.compare_scores import compared, tolerances
+from segbench.evaluate.definitions import RunDefinition, request
 from segbench.evaluate.estimates import estimate, of_counts, reference, said
 from segbench.evaluate.eval import evaluate
 from segbench.evaluate.merging import UNKNOWN, merge
@@ -442,8 +443,8 @@ def test_a_model_of_three_phases_is_scored_on_two(tiny3, segbench, tmp_path):
     assert math.isfinite(row.metrics["auc_human"])
     assert "sparsification_spread_human" not in row.curves
     report([tmp_path / "run"], tmp_path / "page.html")
-    request = Request("x", merge=how)
-    assert f"--merge {how}" in command(request)
+    asked_for = Request("x", merge=how)
+    assert f"--merge {how}" in command(asked_for)
 
 
 def test_tables_show_each_class(tiny3):
@@ -527,3 +528,9 @@ def test_a_model_of_three_classes_goes_into_a_zoo_with_the_scores_of_each(tiny3,
 def test_what_decides_the_numbers_of_a_row_counts_the_new_modules():
     counted = modules().keys()
     assert {"evaluate.merging", "metrics.multiclass", "cascade.refine", "tally.kernel"} <= counted
+
+
+def test_a_run_of_a_table_may_merge_classes():
+    run = RunDefinition(name="r", zoo="x", data="nmc-nanoct", merge="nickel=active,carbon+pore=rest")
+    assert request(run, None).merge == run.merge
+    assert request(run.model_copy(update={"merge": ""}), None).merge == ""

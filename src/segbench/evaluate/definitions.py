@@ -31,6 +31,7 @@ class RunDefinition(Strict):
         size: Edge of simulated volumes of battery16.
         precision: Of the engine.
         uncalibrated: Whether the card's calibration is left out, to compare with it.
+        merge: Which class of the data each of the model's is, as for `segbench eval --merge`.
         of_seed: Whether it is a sibling: the same recipe trained from another seed.
     """
 
@@ -43,6 +44,7 @@ class RunDefinition(Strict):
     size: int = Field(default=96, ge=1)
     precision: str = "f32"
     uncalibrated: bool = False
+    merge: str = ""
     of_seed: bool = False
 
     @property
@@ -179,7 +181,7 @@ def request(run: RunDefinition, root: Path | None) -> Request:
     data = str(home() / "manifests" / f"{run.data}.toml") if run.measured else run.data
     return Request(
         _zoo(run), run.domain, data, root if run.measured else None, run.samples, run.seed,
-        precision=run.precision, size=run.size, out=results(run), uncalibrated=run.uncalibrated,
+        precision=run.precision, size=run.size, out=results(run), uncalibrated=run.uncalibrated, merge=run.merge,
     )  # fmt: skip
 
 

@@ -1,6 +1,5 @@
 """Evaluates a model, and the baselines beside it, case by case into rows."""
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,7 +16,7 @@ from segbench.evaluate.blocks import blocks
 from segbench.evaluate.bounds import of_bounds
 from segbench.evaluate.cases import Labelled, Source, made_by
 from segbench.evaluate.merging import Merge, curves_without_samples, doubts, fit, without_samples
-from segbench.evaluate.scores import of_references, of_tally, of_thresholds, of_uncertainty, score
+from segbench.evaluate.scores import of_foreign, of_references, of_tally, of_thresholds, of_uncertainty, score
 from segbench.evaluate.source import code
 from segbench.evaluate.tallied import Scores
 from segbench.foreign import Look, look_of
@@ -141,7 +140,7 @@ def _model_row(
     if len(classes) == 2:
         scores |= of_thresholds(case, prediction)
         scores |= of_bounds(case, prediction, card.conformal) if merged is None else {}
-    scores |= _foreign(prediction)
+    scores |= of_foreign(prediction)
     return _row(
         case,
         scores,
@@ -165,15 +164,6 @@ def _model_row(
         wall_s=seconds,
         timed=PREDICTED,
     )
-
-
-def _foreign(prediction: Prediction) -> Scores:
-    """The out-of-domain score and the share of tiles above its threshold, NaN where too little is there to look at."""
-    found = prediction.foreign
-    if found is None:
-        return {}
-    values = {"foreign": found.score, "foreign_tiles": found.tiles}
-    return {name: math.nan if value is None else value for name, value in values.items()}
 
 
 def _grey(case: Labelled, invert: bool) -> Grey:

@@ -52,14 +52,14 @@ def stale(run: RunDefinition, model: Model, images: Path | None) -> str | None:
 
 def _other_run(run: RunDefinition, model: Model, own: Sequence[Row]) -> str | None:
     samples = run.samples if model.card.dropout else 1
-    wanted = (samples, run.seed, run.precision, not run.uncalibrated)
+    wanted = (samples, run.seed, run.precision, not run.uncalibrated, run.merge)
     for row in own:
         if row.model_hash != model.hash:
             return "another model"
         if row.card != card_hash(model.card):
             return "the model's card has changed"
-        stored = (row.samples, row.seed, row.precision, row.calibrated)
-        for name, value, there in zip(("T", "seed", "precision", "calibrated"), wanted, stored, strict=True):
+        stored = (row.samples, row.seed, row.precision, row.calibrated, row.merge)
+        for name, value, there in zip(("T", "seed", "precision", "calibrated", "merge"), wanted, stored, strict=True):
             if value != there:
                 return f"{name} is {value}, stored {there}"
     return None

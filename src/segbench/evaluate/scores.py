@@ -143,6 +143,15 @@ def of_uncertainty(prediction: Prediction, classes: tuple[str, ...]) -> Scores:
     return scores
 
 
+def of_foreign(prediction: Prediction) -> Scores:
+    """The out-of-domain score and the share of tiles above its threshold, NaN where too little is there to look at."""
+    found = prediction.foreign
+    if found is None:
+        return {}
+    values = {"foreign": found.score, "foreign_tiles": found.tiles}
+    return {name: float("nan") if value is None else value for name, value in values.items()}
+
+
 def _shares(labels: UInt8, classes: tuple[str, ...]) -> Scores:
     """Share of each class by its name."""
     counts = np.bincount(labels.ravel(), minlength=len(classes))
