@@ -41,7 +41,9 @@ def _main(
 def eval_(
     zoo: Annotated[str, typer.Option(help="A zoo model, or a folder that training wrote.")] = "vnet-battery",
     domain: Annotated[str, typer.Option(help="all, a name, a pattern, or several with commas.")] = "all",
-    data: Annotated[str, typer.Option(help="battery16, robustness, or a manifest FILE.toml.")] = "battery16",
+    data: Annotated[
+        str, typer.Option(help="battery16, battery-fib, battery-fib-paper, robustness, or a manifest FILE.toml.")
+    ] = "battery16",
     root: Root = None,
     samples: Annotated[int, typer.Option(help="Monte-Carlo samples T; 0: no dropout.")] = 16,
     seed: Annotated[int, typer.Option(help="Of the dropout masks: the same seed gives the same rows.")] = 0,
@@ -58,6 +60,12 @@ def eval_(
     uncalibrated: Annotated[
         bool, typer.Option("--uncalibrated", help="Leave the card's calibration out, to see what it changes.")
     ] = False,
+    merge: Annotated[
+        str,
+        typer.Option(
+            metavar="A=X,B+C=Y", help="Which class of the data each of the model's is: to score it on fewer, or others."
+        ),
+    ] = "",
     unverified: Unverified = False,
     out: Annotated[
         Path | None,
@@ -72,6 +80,7 @@ def eval_(
       segbench eval --zoo vnet-battery --domain all
       segbench eval --zoo vnet-battery --domain 'Electrode_I*,Tesla' --samples 8 --out runs/eval
       segbench eval --zoo vnet-battery --data my-scans.toml --root /data/scans
+      segbench eval --zoo matphase-battery --data two-phases.toml --merge nickel=active,carbon+pore=rest
       segbench eval --zoo vnet-battery --samples 0
       segbench eval --zoo vnet-battery --uncalibrated
       segbench eval --zoo vnet-battery --domain Tesla --engine onnxruntime --no-thin
@@ -82,7 +91,7 @@ def eval_(
 
     request = Request(
         zoo, domain, data, root, samples, seed, engine, precision, threads, device, thin, size, out, invert, unverified,
-        uncalibrated,
+        uncalibrated, merge,
     )  # fmt: skip
     run_eval(request, json)
 
@@ -215,6 +224,11 @@ def train(
     start: Annotated[
         str | None, typer.Option(help="A model to go on from, in place of the recipe's: the same network.")
     ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Stop after so many seconds of processor time; the schedule ends with them."),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; all cores by default.")] = None,
 ) -> None:
     """Train a model from its recipe, or go on where an interrupted training stopped.
 
@@ -226,8 +240,9 @@ def train(
       segbench train train/vnet-battery.toml --seed 2 --out runs/vnet-battery-2
       segbench train train/vnet-battery.toml --steps 200 --out runs/short
       segbench train my-recipe.toml --start vnet-battery --out runs/tuned
+      segbench train train/matphase-unet.toml --budget 1920 --threads 1
       segbench eval --zoo runs/short --domain Tesla
     """
     from segbench.cli.training import run_train
 
-    run_train(recipe, out, steps, seed, start)
+    run_train(recipe, out, steps, seed, start, budget, threads)

@@ -14,12 +14,12 @@ NARROW = 9  # headings wrap, so that a table fits a terminal of 120 columns
 def run_eval(request: Request, json: bool) -> None:
     """Evaluates with progress bars and prints the tables, or the rows as JSON."""
     with progress_bar() as bars:
-        making = bars.add_task("making battery16", total=None, visible=False)
+        making = bars.add_task("making volumes", total=None, visible=False)
         whole = bars.add_task("evaluating", total=None, visible=False)
         seen: list[str] = []
 
         def made(done: int, total: int, name: str) -> None:
-            bars.update(making, completed=done, total=total, visible=True, description=f"making battery16: {name}")
+            bars.update(making, completed=done, total=total, visible=True, description=f"making volumes: {name}")
 
         def stepped(what: str, _: float) -> None:
             domain = what.split("/", maxsplit=1)[0].split(":", maxsplit=1)[0]
@@ -40,7 +40,7 @@ def run_eval(request: Request, json: bool) -> None:
         results().print(provenance(result.rows, result.note), soft_wrap=True)
     if result.remark:
         NOTES.print(f"note: {result.remark}", soft_wrap=True, markup=False)
-    for warning in (warning for row in result.rows for warning in row.warnings):
+    for warning in dict.fromkeys(warning for row in result.rows for warning in row.warnings):
         NOTES.print(f"warning: {warning}", style="yellow", soft_wrap=True, markup=False)
     if request.out is not None:
         NOTES.print(f"written to {request.out} (see {request.out / PAGE})", soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from segbench.errors import InputError, UnknownNameError
-from segbench.evaluate.cases import BATTERY16, ROBUSTNESS
+from segbench.evaluate.cases import SIMULATED
 from segbench.evaluate.run import ROWS, Request
 from segbench.recipe import Strict, read_toml
 from segbench.resources import folder
@@ -24,13 +24,14 @@ class RunDefinition(Strict):
     Attributes:
         name: Folder below `evaluate/results` that holds its rows.json.
         zoo: A zoo model, or a folder that training wrote, seen from the checkout.
-        data: battery16, robustness, or a manifest of `evaluate/manifests` by name.
+        data: A simulated set by name, such as battery16 or battery-fib, or a manifest of `evaluate/manifests` by name.
         domain: Which domains, as for `segbench eval`.
         samples: T; 0 for the deterministic twin.
         seed: Of the masks.
-        size: Edge of simulated volumes.
+        size: Edge of simulated volumes of battery16.
         precision: Of the engine.
         uncalibrated: Whether the card's calibration is left out, to compare with it.
+        merge: Which class of the data each of the model's is, as for `segbench eval --merge`.
         of_seed: Whether it is a sibling: the same recipe trained from another seed.
     """
 
@@ -43,12 +44,13 @@ class RunDefinition(Strict):
     size: int = Field(default=96, ge=1)
     precision: str = "f32"
     uncalibrated: bool = False
+    merge: str = ""
     of_seed: bool = False
 
     @property
     def measured(self) -> bool:
         """Whether its images are measured ones, which lie outside the checkout."""
-        return self.data not in (BATTERY16, ROBUSTNESS)
+        return self.data not in SIMULATED
 
 
 class TableDefinition(Strict):
@@ -179,7 +181,7 @@ def request(run: RunDefinition, root: Path | None) -> Request:
     data = str(home() / "manifests" / f"{run.data}.toml") if run.measured else run.data
     return Request(
         _zoo(run), run.domain, data, root if run.measured else None, run.samples, run.seed,
-        precision=run.precision, size=run.size, out=results(run), uncalibrated=run.uncalibrated,
+        precision=run.precision, size=run.size, out=results(run), uncalibrated=run.uncalibrated, merge=run.merge,
     )  # fmt: skip
 
 

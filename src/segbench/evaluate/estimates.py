@@ -20,6 +20,7 @@ Score = Callable[[Row], float]
 Pooled = Callable[[Int64], float]
 
 BLOCKS, SINGLE = "†", "‡"
+PARTS = ("block", "slice")
 FEW = 5
 """An interval over fewer than this is hardly more than their range."""
 
@@ -29,24 +30,24 @@ class Estimate:
     """A score, its interval, and what was drawn for it."""
 
     interval: Interval
-    drawn: Literal["domain", "volume", "block"]
+    drawn: Literal["domain", "volume", "block", "slice"]
 
     @property
     def mark(self) -> str:
         """What a reader has to be warned of; else empty."""
-        if self.drawn == "block":
+        if self.drawn in PARTS:
             return BLOCKS
         return SINGLE if self.interval.n == 1 else ""
 
 
 def reference(row: Row) -> Literal["truth", "human"]:
-    """What a row's scores and blocks are against: the truth where there is one, else the label."""
-    return "human" if row.confusion_truth is None else "truth"
+    """What a row's scores and blocks are against: the truth where there is one, else and of a stack the label."""
+    return "human" if row.confusion_truth is None or row.stack else "truth"
 
 
 def counts(row: Row) -> Int64:
     """The confusion matrix against the row's reference."""
-    return np.array(row.confusion_human if row.confusion_truth is None else row.confusion_truth, dtype=np.int64)
+    return np.array(row.confusion_human if reference(row) == "human" else row.confusion_truth, dtype=np.int64)
 
 
 def metric(name: str) -> Score:
@@ -81,7 +82,7 @@ def estimate(rows: Sequence[Row], score: Score, pooled: Pooled | None = None) ->
     values = [value for only in domains.values() for value in only]
     if len(values) == 1 and pooled is not None and len(rows[0].blocks) > 1:
         drawn = of_pooled(np.array(rows[0].blocks, dtype=np.int64), pooled)
-        return Estimate(replace(drawn, value=values[0]), "block")
+        return Estimate(replace(drawn, value=values[0]), "slice" if rows[0].stack else "block")
     return Estimate(of_mean(values), "volume")
 
 
@@ -98,8 +99,9 @@ def explained(estimates: Iterable[Estimate]) -> list[str]:
         )
         if any(e.interval.n < FEW for e in ranged):
             notes.append(f"over fewer than {FEW} an interval is hardly more than their range")
-    if any(e.mark == BLOCKS for e in there):
-        notes.append(f"{BLOCKS} one volume (n = 1): its blocks are drawn, which says nothing of other volumes")
+    drawn = " or ".join(f"{part}s" for part in PARTS if any(e.drawn == part for e in there))
+    if drawn:
+        notes.append(f"{BLOCKS} one volume (n = 1): its {drawn} are drawn, which says nothing of other volumes")
     if any(e.mark == SINGLE for e in there):
         notes.append(f"{SINGLE} n = 1: nothing to draw from, so no interval")
     return notes
@@ -120,7 +122,7 @@ def said(name: str, found: Estimate) -> str:
     interval = found.interval
     if np.isnan(interval.low):
         return f"{name} {interval.value:.3f}, without an interval: n = {interval.n}"
-    one = " of one volume" if found.drawn == "block" else ""
+    one = " of one volume" if found.drawn in PARTS else ""
     return (
         f"{name} {interval.value:.3f}, {interval.level * 100:.0f} % interval {interval.low:.3f} to {interval.high:.3f} "
         f"over {interval.n} {found.drawn}s{one} (bootstrap, seed {interval.seed}, {DRAWS} draws)"
