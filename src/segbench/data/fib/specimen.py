@@ -54,7 +54,7 @@ class Electrode:
     crack_width: float = 2.6
     porous: float = 0.02
     inner: float = 2.4
-    between: float = 6.0
+    between: float = 7.0
     bridging: float = 0.06
     binding: float = 0.0
 
