@@ -75,7 +75,7 @@ def test_shares_are_those_of_the_study(first, which):
 def test_carbon_and_pore_nearly_coincide_and_nickel_is_bright(first):
     pore, carbon, nickel = (first.image[first.truth == phase] for phase in range(3))
     apart = carbon.mean() - pore.mean()
-    assert 0 < apart < 0.8 * pore.std()
+    assert 0 < apart < pore.std()
     assert nickel.mean() - carbon.mean() > 2.5 * carbon.std()
 
 
@@ -215,7 +215,7 @@ def test_the_clean_split_has_no_near_duplicates(first):
     cleaned = clean(first.label)
     chance = float(np.square(shares(cleaned)).sum())
     assert agreement(cleaned, 1) > 0.85
-    assert agreement(cleaned, GAP + 1) < chance + 0.03
+    assert agreement(cleaned, GAP + 1) < chance + 0.025
     assert agreement(cleaned, 30) == pytest.approx(chance, abs=0.03)
 
 
