@@ -15,13 +15,14 @@ from test_thin import shaken
 from segbench import nets
 from segbench.data.pool import Sample
 from segbench.engines import start
-from segbench.errors import InputError
+from segbench.errors import EngineError, InputError
 from segbench.export.graph import export
 from segbench.export.kinds import graphs
 from segbench.export.ranges import measure
 from segbench.export.verify import verify_model
-from segbench.masks import masks, ones
+from segbench.masks import P, masks, ones, permute
 from segbench.metrics.uncertainty import categorical
+from segbench.nets.elementwise import drop_elements
 from segbench.nets.segnet import pool, unpool
 from segbench.normalisation import Normalisation, fit
 from segbench.predict import predict
@@ -317,7 +318,6 @@ def test_maxima_are_put_back_as_torch_s_own_unpooling_does():
 @pytest.mark.parametrize(
     "options",
     [
-        {"widths": [4, 8], "kept": [4, 2], "encoder": [2]},
         {"widths": [4, 8, 8], "kept": [4, 4, 2], "encoder": [2, 4], "inner": True},
         {"widths": [4, 8], "kept": [4, 2], "encoder": [], "classes": 4},
     ],
@@ -416,7 +416,7 @@ def test_ranges_are_those_of_slices(trained):
 
 def test_a_baseline_without_dropout_is_a_model_too(recipe, tmp_path):
     """SegNet, whose places of maxima have to survive the export."""
-    options = {"classes": 3, "widths": [4, 6], "convolutions": [1, 2]}
+    options = {"classes": 3, "widths": [4, 6], "convolutions": [1, 1]}
     network = recipe.network.model_copy(update={"kind": "segnet", "options": options})
     recipe = recipe.model_copy(update={"network": network, "mean": "probability"})
     torch.manual_seed(0)
@@ -430,3 +430,66 @@ def test_a_baseline_without_dropout_is_a_model_too(recipe, tmp_path):
     for engine in ("onnxruntime", "openvino"):
         found = start(find(str(tmp_path)), engine, threads=1).bind(ones(()))(image)
         np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+# dropout of single elements
+
+
+@pytest.fixture(scope="module")
+def elementwise(recipe, tmp_path_factory):
+    """A released model whose dropout is element-wise; untrained."""
+    out = tmp_path_factory.mktemp("elementwise")
+    options = recipe.network.options | {"dropout": "element"}
+    recipe = recipe.model_copy(update={"network": recipe.network.model_copy(update={"options": options})})
+    torch.manual_seed(2)
+    network = shaken(nets.build(recipe.network.kind, **options))
+    release(network, recipe, SLICES, State(1, 1.0, [{"step": 1, "loss": 1.0}]), slices(2, 32), out, 3)
+    return find(str(out)), network
+
+
+def test_elements_are_dropped_one_by_one_by_the_cipher_of_the_masks(elementwise):
+    _, network = elementwise
+    site = network.sites[1]
+    assert [s.kind for s in network.sites] == ["element"] * 3
+    columns = masks(network.sites, 7, [2, 5])[:, 4:8]
+    dropped = drop_elements(torch.ones(1, 3, 2, 40, 50), torch.from_numpy(columns), site).numpy()
+    index = np.arange(3 * 40 * 50)
+    for row, found in zip(columns.astype(np.int64) - 2, dropped, strict=True):
+        left, right = permute(index % P, index // P, list(row))
+        expected = 2.0 * ((left * P + right) < P * P / 2).reshape(3, 1, 40, 50)
+        np.testing.assert_array_equal(found, np.broadcast_to(expected, found.shape))
+    assert dropped.mean() == pytest.approx(1, abs=0.05)
+    assert np.mean(dropped[0] == dropped[1]) == pytest.approx(0.5, abs=0.03)
+    whole = drop_elements(torch.ones(1, 3, 1, 8, 8), torch.from_numpy(ones(network.sites))[:, :4], site)
+    assert torch.equal(whole, torch.ones(1, 3, 1, 8, 8))
+
+
+def test_every_runtime_drops_the_same_elements_and_none_thins_them(elementwise):
+    model, network = elementwise
+    image, drawn = slices(1, 64)[0].image[None, None], masks(network.sites, 3, range(3))
+    with torch.no_grad():
+        expected = network(torch.from_numpy(image), torch.from_numpy(drawn)).numpy()
+    for name in ("onnxruntime", "openvino"):
+        engine = start(model, name, threads=1)
+        np.testing.assert_allclose(engine.bind(drawn)(image), expected, atol=1e-5)
+        assert not engine.thin
+        assert "cannot be thinned" in engine.note
+        with pytest.raises(EngineError, match="cannot be thinned") as caught:
+            start(model, name, threads=1, thin=True)
+        assert "\n" not in str(caught.value)
+    assert np.abs(expected[0] - expected[1]).mean() > 1e-3
+
+
+def test_an_element_wise_model_is_proved_as_others_are(elementwise):
+    model, _ = elementwise
+    assert model.card.input.fixed_tile
+    made = {check.name: check for check in verify_model(model)}
+    assert {check.status for check in made.values()} == {"passed"}, made
+    (_, seeded), (_, twin) = graphs(model, ("seeded", "deterministic"))
+    run = onnxruntime.InferenceSession(seeded.SerializeToString(), providers=["CPUExecutionProvider"])
+    image = slices(1, 32)[0].image[None, None]
+    asked = {"image": image, "seed": np.array([9], np.int32), "samples": np.array([0, 5], np.int32)}
+    np.testing.assert_array_equal(run.run(["masks"], asked)[0], masks(model.card.dropout, 9, [0, 5]))
+    run = onnxruntime.InferenceSession(twin.SerializeToString(), providers=["CPUExecutionProvider"])
+    expected = start(model, "onnxruntime", threads=1).bind(ones(model.card.dropout))(image)
+    np.testing.assert_allclose(run.run(None, {"image": image})[0], expected, atol=1e-5)

@@ -6,6 +6,7 @@ from segbench.zoo.card import Card
 def page(card: Card) -> str:
     """The README of a model, made from its card alone."""
     how = {"fixed": "{}, exactly", "balanced": "{}, dealt out evenly", "bernoulli": "each with probability {}"}
+    how["element"] = "each element with probability {}, drawn from these keys"
     sites = "\n".join(
         f"| {site.name} | {site.channels} | {how[site.kind].format(site.kept or site.keep_probability)} |"
         for site in card.dropout
