@@ -32,6 +32,7 @@ from segbench.train.checkpoint import State
 from segbench.train.losses import class_weights, loss
 from segbench.train.recipe import LossRecipe, OptimiserRecipe, Recipe
 from segbench.train.release import release
+from segbench.train.run import batched
 from segbench.volume import Volume
 from segbench.zoo import find
 
@@ -251,6 +252,13 @@ def test_a_budget_counts_over_all_sittings(recipe, tmp_path, monkeypatch):
     again = loop.fit(recipe, data, tmp_path, budget_s=7)[1]
     assert (first.step, second.step, again.step) == (4, 7, 7)
     assert second.processor_s == again.processor_s == 7
+
+
+def test_another_batch_sees_as_much():
+    recipe = read_toml(HERE.parent / "train" / "matphase-unet.toml", Recipe)
+    smaller = batched(recipe, 5)
+    assert (smaller.batch, smaller.steps, smaller.optimiser.warmup_steps) == (5, 4 * recipe.steps, 400)
+    assert batched(recipe, 20) == recipe
 
 
 # networks
