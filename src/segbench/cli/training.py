@@ -6,7 +6,7 @@ from segbench.cli.screen import NOTES, progress_bar
 from segbench.recipe import read_toml
 from segbench.train.checkpoint import Record
 from segbench.train.recipe import Recipe
-from segbench.train.run import train
+from segbench.train.run import batched, train
 
 
 def run_train(
@@ -17,13 +17,15 @@ def run_train(
     start: str | None = None,
     budget_s: float | None = None,
     threads: int | None = None,
+    batch: int | None = None,
 ) -> None:
     """Trains with progress bars; validation scores are printed as they come."""
     recipe = read_toml(recipe_file, Recipe)
     folder = out or Path("runs") / recipe.name
     with progress_bar() as bars:
         making = bars.add_task("making training volumes", total=None, visible=False)
-        stepping = bars.add_task("training", total=min(recipe.steps, steps or recipe.steps), visible=False)
+        planned = recipe.steps if batch is None else batched(recipe, batch).steps
+        stepping = bars.add_task("training", total=min(planned, steps or planned), visible=False)
 
         def made(done: int, total: int, name: str) -> None:
             bars.update(making, completed=done, total=total, visible=True, description=f"making {name}")
@@ -39,7 +41,7 @@ def run_train(
                     f"validation accuracy {accuracy:.4f}, mIoU {miou:.4f}"
                 )
 
-        card = train(recipe_file, folder, steps, made, stepped, seed, start, budget_s, threads)
+        card = train(recipe_file, folder, steps, made, stepped, seed, start, budget_s, threads, batch)
     spent = f", {card.training.processor_s:.0f} s of processor time" if card.training.processor_s else ""
     done = f"{card.name}: {card.training.steps} steps{spent}, written to {folder}"
     NOTES.print(f"{done}; try: segbench eval --zoo {folder}", soft_wrap=True)
