@@ -6,9 +6,15 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from segbench.cascade.doubt import Doubt, doubt_of
+from segbench.cascade.loading import Graphs
+from segbench.cascade.local import Local, local_of
 from segbench.engines import Engine
 from segbench.volume import Float32
 from segbench.zoo import Model
+
+SEES = ("image", "classes", "logits")
+TINY = np.float32(1e-30)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +52,65 @@ class Cascade(Protocol):
 def cascade_of(model: Model, engine: Engine) -> Cascade | None:
     """The second network of a model beside an engine, on that engine's runtime; None for a model without one.
 
+    Beside an engine that runs no ONNX graphs (torch, tensorrt, fake) it runs on the first runtime that is installed.
+
     Raises:
-        EngineError: The runtime refuses.
+        EngineError: The runtime refuses, or none is installed.
     """
     if model.card.cascade is None:
         return None
-    raise NotImplementedError
+    graphs = Graphs(model, engine)
+    return Second(doubt_of(model, graphs), local_of(model, graphs), sees(model))
+
+
+def sees(model: Model) -> frozenset[str]:
+    """What the local network is shown, of `SEES`; what it does not see is zeros."""
+    assert model.card.cascade is not None
+    return frozenset(model.card.cascade.options.get("sees", SEES))
+
+
+class Second:
+    """Doubt and local network, slice by slice; see `Cascade`."""
+
+    def __init__(self, doubt: Doubt, local: Local, shown: frozenset[str]) -> None:
+        self.margin = local.margin
+        self._doubt, self._local, self._shown = doubt, local, shown
+
+    def __call__(self, image: Float32, mean: Float32) -> Refined:
+        """See `Cascade`."""
+        m = self.margin
+        inner = (slice(m, image.shape[1] - m), slice(m, image.shape[2] - m))
+        probability = np.empty((len(mean), *image[:, *inner].shape), np.float32)
+        doubted = np.empty(probability.shape[1:], np.bool_)
+        for z, slice_ in enumerate(image):
+            probability[:, z], doubted[z] = self._slice(slice_, np.ascontiguousarray(mean[:, z]), inner)
+        return Refined(probability, doubted)
+
+    def _slice(
+        self, image: Float32, mean: Float32, inner: tuple[slice, slice]
+    ) -> tuple[Float32, npt.NDArray[np.bool_]]:
+        probability = softmax(mean)
+        doubted = self._doubt(mean, entropy(probability))
+        seen = np.zeros((*image.shape, 1 + len(mean)), np.float32)
+        if "image" in self._shown:
+            seen[..., 0] = image
+        if "classes" in self._shown:
+            called = mean.argmax(axis=0)
+            for k in range(len(mean)):
+                seen[..., 1 + k] = (called == k) & ~doubted
+        context, at = mean[:, *inner], doubted[inner]
+        logits = self._local(seen, context if "logits" in self._shown else np.zeros_like(context), at)
+        said = np.ascontiguousarray(probability[:, *inner])
+        said[:, at] = softmax(logits.T)
+        return said, at
+
+
+def softmax(logits: Float32) -> Float32:
+    """Probabilities of logits, both [K, ...], float32."""
+    powers = np.exp(logits - logits.max(axis=0))
+    return np.asarray(powers / powers.sum(axis=0), dtype=np.float32)
+
+
+def entropy(probability: Float32) -> Float32:
+    """In nats, of probabilities [K, ...], float32."""
+    return np.asarray(-(probability * np.log(np.maximum(probability, TINY))).sum(axis=0), dtype=np.float32)
