@@ -81,9 +81,9 @@ def lcgar(path: Path, edge: int = 11, seed: int = 0) -> Path:
 
 
 def middle(path: Path, edge: int, factor: float = 10.0) -> Path:
-    """A patch network that sees all of its patch: class 0 by the mean of its image, class 1 and 2 by its classes.
+    """A patch network that sees all of its patch: known logits.
 
-    logits[0] = factor x mean of the image, logits[1] = factor x share of class 1 in the patch, logits[2] = F of class 2.
+    0: factor x mean of the image; 1: factor x share of class 1 in the patch; 2: F of class 2.
     """
     kernel = np.zeros((CLASSES, 1 + CLASSES, edge, edge), np.float32)
     kernel[0, 0] = kernel[1, 2] = factor / edge**2

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from segbench.cascade.loading import Graphs
+from segbench.cascade.loading import Loads
 from segbench.volume import Float32
 from segbench.zoo import Model
 
@@ -23,7 +23,7 @@ class Doubt(Protocol):
         ...
 
 
-def doubt_of(model: Model, graphs: Graphs) -> Doubt:
+def doubt_of(model: Model, graphs: Loads) -> Doubt:
     """The classifier of a model with a cascade; below a threshold of 0 there is nothing to classify."""
     card = model.card.cascade
     assert card is not None
@@ -40,7 +40,7 @@ def _everywhere(mean: Float32, entropy: Float32) -> Doubted:
 class Classifier:
     """The doubt graph over all pixels, in float32: it decides, and costs next to nothing."""
 
-    def __init__(self, graphs: Graphs, model: Model, threshold: float) -> None:
+    def __init__(self, graphs: Loads, model: Model, threshold: float) -> None:
         self._columns = len(model.card.classes) + 1
         assert model.doubt is not None
         self._run = graphs.load(model.doubt, {FEATURES: (BATCH, self._columns)}, [LOGITS], exact=True)

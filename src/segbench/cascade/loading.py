@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from segbench.engines import Engine, runtime_for, start
 from segbench.errors import EngineError, SegbenchError
@@ -12,6 +12,23 @@ if TYPE_CHECKING:
     from segbench.engines.graph import Loaded, Runtime, Shape
 
 ROUNDED = ("bf16",)  # what a local network may be computed in, besides float32
+
+
+class Loads(Protocol):
+    """Loads graphs."""
+
+    def load(
+        self, graph: bytes | Path, shapes: Mapping[str, "Shape"], outputs: Sequence[str], exact: bool = False
+    ) -> "Loaded":
+        """A graph ready to run on inputs of these shapes.
+
+        Args:
+            graph: ONNX.
+            shapes: Of its inputs.
+            outputs: Names of those that are wanted.
+            exact: In float32, whatever the engine's precision.
+        """
+        ...
 
 
 class Graphs:
@@ -34,14 +51,7 @@ class Graphs:
     def load(
         self, graph: bytes | Path, shapes: Mapping[str, "Shape"], outputs: Sequence[str], exact: bool = False
     ) -> "Loaded":
-        """A graph ready to run on inputs of these shapes.
-
-        Args:
-            graph: ONNX.
-            shapes: Of its inputs.
-            outputs: Names of those that are wanted.
-            exact: In float32, whatever the engine's precision.
-        """
+        """See `Loads`."""
         rounded = self._engine.name == self._name and self._engine.precision in ROUNDED and not exact
         runtime = self._runtime(self._engine.precision if rounded else "f32")
         try:

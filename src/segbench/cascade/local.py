@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from segbench.cascade.loading import Graphs
+from segbench.cascade.loading import Loads
 from segbench.volume import Float32
 from segbench.zoo import Model
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PATCHES, CONTEXT, IMAGE, LOGITS = "patches", "context", "image", "logits"
 BATCH = 512  # patches in one call: a fixed number, so that a pixel's answer does not depend on how many there are
 Doubted = npt.NDArray[np.bool_]
+Places = npt.NDArray[np.intp]
 
 
 class Local(Protocol):
@@ -41,7 +42,7 @@ class Local(Protocol):
         ...
 
 
-def local_of(model: Model, graphs: Graphs) -> Local:
+def local_of(model: Model, graphs: Loads) -> Local:
     """The local network of a model with a cascade, as its card says."""
     card = model.card.cascade
     assert card is not None
@@ -51,7 +52,7 @@ def local_of(model: Model, graphs: Graphs) -> Local:
 class Patches:
     """A classifier of single pixels by what lies around each."""
 
-    def __init__(self, graphs: Graphs, model: Model) -> None:
+    def __init__(self, graphs: Loads, model: Model) -> None:
         card, classes = model.card.cascade, len(model.card.classes)
         assert card is not None
         assert model.local is not None
@@ -62,36 +63,40 @@ class Patches:
     def __call__(self, seen: Float32, mean: Float32, doubted: Doubted) -> Float32:
         """See `Local`."""
         rows, columns = np.nonzero(doubted)
-        # (Y, X) patches of (edge, edge, 1 + K): no copy until some are taken
-        around = np.moveaxis(sliding_window_view(seen, (self._edge, self._edge), axis=(0, 1)), 2, -1)
-        context = np.zeros((BATCH, self._classes), np.float32)
-        patches = np.zeros((BATCH, self._edge, self._edge, 1 + self._classes), np.float32)
         logits = np.empty((len(rows), self._classes), np.float32)
         for first in range(0, len(rows), BATCH):
             y, x = rows[first : first + BATCH], columns[first : first + BATCH]
-            now = len(y)
-            patches[:now], context[:now] = around[y, x], mean[:, y, x].T
-            logits[first : first + now] = self._run({PATCHES: np.moveaxis(patches, -1, 1), CONTEXT: context})[0][:now]
+            logits[first : first + len(y)] = self._run(self.inputs(seen, mean, y, x))[0][: len(y)]
         return logits
+
+    def inputs(self, seen: Float32, mean: Float32, y: Places, x: Places) -> dict[str, Float32]:
+        """What the graph is given of at most `BATCH` pixels of the core; zeros behind them.
+
+        Runtimes work with channels last: so the patches lie in memory, and are shown as [N, 1 + K, edge, edge].
+        """
+        patches = np.zeros((BATCH, self._edge, self._edge, 1 + self._classes), np.float32)
+        context = np.zeros((BATCH, self._classes), np.float32)
+        # (Y, X) patches of (edge, edge, 1 + K): no copy until some are taken
+        around = np.moveaxis(sliding_window_view(seen, (self._edge, self._edge), axis=(0, 1)), 2, -1)
+        patches[: len(y)], context[: len(y)] = around[y, x], mean[:, y, x].T
+        return {PATCHES: np.moveaxis(patches, -1, 1), CONTEXT: context}
 
 
 class Dense:
     """A segmentation network of whole slices; it is asked wherever there is a doubted pixel."""
 
-    def __init__(self, graphs: Graphs, model: Model) -> None:
+    def __init__(self, graphs: Loads, model: Model) -> None:
         card = model.card.cascade
         assert card is not None
         assert model.local is not None
-        self.margin, self._path, self._graphs = card.edge, model.local, graphs
-        self._strides = model.card.input.multiple[1:]
+        self.margin, self._path, self._graphs = card.edge // 2, model.local, graphs
         self._loaded: dict[tuple[int, ...], Loaded] = {}
 
     def __call__(self, seen: Float32, mean: Float32, doubted: Doubted) -> Float32:
         """See `Local`."""
         if not doubted.any():
             return np.empty((0, len(mean)), np.float32)
-        rest = [(0, -n % stride) for n, stride in zip(seen.shape[:2], self._strides, strict=True)]
-        image = np.moveaxis(np.pad(seen, [*rest, (0, 0)], mode="edge"), -1, 0)[None]
+        image = np.moveaxis(seen, -1, 0)[None]
         if image.shape not in self._loaded:
             self._loaded[image.shape] = self._graphs.load(self._path, {IMAGE: image.shape}, [LOGITS])
         logits = self._loaded[image.shape]({IMAGE: image})[0][0]

@@ -6,14 +6,15 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from segbench.cascade.doubt import Doubt, doubt_of
-from segbench.cascade.loading import Graphs
-from segbench.cascade.local import Local, local_of
+from segbench.cascade.doubt import doubt_of
+from segbench.cascade.loading import Graphs, Loads
+from segbench.cascade.local import local_of
 from segbench.engines import Engine
 from segbench.volume import Float32
 from segbench.zoo import Model
 
 SEES = ("image", "classes", "logits")
+"""What a local network may be shown; what its card leaves out is zeros to it."""
 TINY = np.float32(1e-30)
 
 
@@ -59,22 +60,17 @@ def cascade_of(model: Model, engine: Engine) -> Cascade | None:
     """
     if model.card.cascade is None:
         return None
-    graphs = Graphs(model, engine)
-    return Second(doubt_of(model, graphs), local_of(model, graphs), sees(model))
-
-
-def sees(model: Model) -> frozenset[str]:
-    """What the local network is shown, of `SEES`; what it does not see is zeros."""
-    assert model.card.cascade is not None
-    return frozenset(model.card.cascade.options.get("sees", SEES))
+    return Second(model, Graphs(model, engine))
 
 
 class Second:
     """Doubt and local network, slice by slice; see `Cascade`."""
 
-    def __init__(self, doubt: Doubt, local: Local, shown: frozenset[str]) -> None:
-        self.margin = local.margin
-        self._doubt, self._local, self._shown = doubt, local, shown
+    def __init__(self, model: Model, graphs: Loads) -> None:
+        assert model.card.cascade is not None
+        self.doubt, self.local = doubt_of(model, graphs), local_of(model, graphs)
+        self.margin = self.local.margin
+        self._sees = frozenset(model.card.cascade.options.get("sees", SEES))
 
     def __call__(self, image: Float32, mean: Float32) -> Refined:
         """See `Cascade`."""
@@ -83,26 +79,33 @@ class Second:
         probability = np.empty((len(mean), *image[:, *inner].shape), np.float32)
         doubted = np.empty(probability.shape[1:], np.bool_)
         for z, slice_ in enumerate(image):
-            probability[:, z], doubted[z] = self._slice(slice_, np.ascontiguousarray(mean[:, z]), inner)
+            own = np.ascontiguousarray(mean[:, z])
+            said = softmax(own)
+            found = self.doubt(own, entropy(said))
+            seen, context = self.shown(slice_, own, found)
+            probability[:, z], doubted[z] = said[:, *inner], found[inner]
+            logits = self.local(seen, context, doubted[z])
+            probability[:, z, doubted[z]] = softmax(logits.T)
         return Refined(probability, doubted)
 
-    def _slice(
-        self, image: Float32, mean: Float32, inner: tuple[slice, slice]
-    ) -> tuple[Float32, npt.NDArray[np.bool_]]:
-        probability = softmax(mean)
-        doubted = self._doubt(mean, entropy(probability))
-        seen = np.zeros((*image.shape, 1 + len(mean)), np.float32)
-        if "image" in self._shown:
+    def shown(self, image: Float32, mean: Float32, doubted: npt.NDArray[np.bool_]) -> tuple[Float32, Float32]:
+        """What the local network is given of a slice: image and classes (Y, X, 1 + K), and F of the core (K, Y, X).
+
+        Args:
+            image: Normalised, with the margin (Y, X).
+            mean: F (K, Y, X), likewise.
+            doubted: (Y, X), likewise.
+        """
+        m, (height, width) = self.margin, image.shape
+        seen = np.zeros((height, width, 1 + len(mean)), np.float32)
+        if "image" in self._sees:
             seen[..., 0] = image
-        if "classes" in self._shown:
+        if "classes" in self._sees:
             called = mean.argmax(axis=0)
             for k in range(len(mean)):
                 seen[..., 1 + k] = (called == k) & ~doubted
-        context, at = mean[:, *inner], doubted[inner]
-        logits = self._local(seen, context if "logits" in self._shown else np.zeros_like(context), at)
-        said = np.ascontiguousarray(probability[:, *inner])
-        said[:, at] = softmax(logits.T)
-        return said, at
+        context = np.ascontiguousarray(mean[:, m : height - m, m : width - m])
+        return seen, context if "logits" in self._sees else np.zeros_like(context)
 
 
 def softmax(logits: Float32) -> Float32:
