@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 NETWORKS = {
     "vnet-battery": "segbench.nets.vnet_battery:VNetBattery",
     "unet2d-battery": "segbench.nets.unet2d_battery:UNet2dBattery",
+    "unet2d-matphase": "segbench.nets.unet2d_matphase:UNet2dMatPhase",
     "vnet-sandia": "segbench.nets.vnet_sandia:VNetSandia",
     "vnet-milletari": "segbench.nets.vnet_milletari:VNetMilletari",
 }
