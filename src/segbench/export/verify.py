@@ -10,7 +10,7 @@ import numpy as np
 from segbench import __version__
 from segbench.engines import start
 from segbench.errors import InputError
-from segbench.export import checks, second
+from segbench.export import cascade, checks
 from segbench.export.accuracy import Yardstick
 from segbench.export.kinds import SECOND, second_parts
 from segbench.export.parity import compare
@@ -68,7 +68,7 @@ def verify(folder: Path, device: str = "cpu", progress: Progress | None = None, 
             note(check)
         if not scored and part.kind not in SECOND:
             note(Check(name="accuracy", part=part.path, status="not run", said="not run: left out as asked"))
-    for check in second.checks(model, reference, profile, artifact.parts):
+    for check in cascade.checks(model, reference, profile, artifact.parts):
         note(check)
     record = Record(
         artifact=file_sha256(folder / ARTIFACT),
@@ -109,7 +109,7 @@ def verify_model(model: Model, progress: Progress | None = None) -> tuple[Check,
     for part in parts:
         for check in Trial(model.path, part, model, reference, profile, "cpu", None).checks():
             note(check)
-    for check in second.checks(model, reference, profile, parts):
+    for check in cascade.checks(model, reference, profile, parts):
         note(check)
     note(_weights(model, reference))
     return tuple(made)
