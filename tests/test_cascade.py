@@ -3,11 +3,13 @@
 import tracemalloc
 
 import numpy as np
+import onnx
 import pytest
 from cascade_models import dense, lcgar, linear_doubt, middle, model
 from onnx.reference import ReferenceEvaluator
 
 from segbench.cascade import cascade_of
+from segbench.cascade.trimming import trimmed
 from segbench.engines import start
 from segbench.errors import EngineError
 
@@ -145,6 +147,34 @@ def test_runtimes_agree_and_say_what_onnx_says(paper):
         found = started(paper, engine)(image, mean)
         assert np.array_equal(found.doubted, doubted)
         assert np.abs(found.probability - probability).max() < 1e-5
+
+
+def test_nothing_is_computed_that_a_pooling_drops(tmp_path):
+    """At 11 and 17 convolutions before a pooling end a row and a column earlier; their answers are the same."""
+    generator = np.random.default_rng(0)
+    for edge, ends in ((11, [1, 0, 1, 0]), (17, [1, 0, 1, 1])):  # 17 is pooled to 8, which is even
+        whole = onnx.load(lcgar(tmp_path / "local.onnx", edge))
+        less = trimmed(whole)
+        pads = [
+            a.ints for node in less.graph.node if node.op_type == "Conv" for a in node.attribute if a.name == "pads"
+        ]
+        assert [each[2] for each in pads if each[0]] == ends
+        assert [each[3] for each in pads if each[0]] == ends
+        given = {
+            "patches": generator.normal(size=(3, 4, edge, edge)).astype(np.float32),
+            "context": generator.normal(size=(3, 3)).astype(np.float32),
+        }
+        found, expected = (ReferenceEvaluator(each).run(None, given)[0] for each in (less, whole))
+        assert np.abs(found - expected).max() < 1e-5
+    assert trimmed(less) == less  # once is enough
+
+
+def test_what_something_else_reads_is_not_cut(tmp_path):
+    whole = onnx.load(lcgar(tmp_path / "local.onnx", 11))
+    read = next(node for node in whole.graph.node if node.name == "conv1/leaky").output[0]
+    whole.graph.output.append(onnx.helper.make_tensor_value_info(read, onnx.TensorProto.FLOAT, ["n", 32, 11, 11]))
+    first = [node for node in trimmed(whole).graph.node if node.name == "conv1"]
+    assert next(a.ints for a in first[0].attribute if a.name == "pads") == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("engine", ENGINES)

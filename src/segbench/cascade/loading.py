@@ -17,9 +17,7 @@ ROUNDED = ("bf16",)  # what a local network may be computed in, besides float32
 class Loads(Protocol):
     """Loads graphs."""
 
-    def load(
-        self, graph: bytes | Path, shapes: Mapping[str, "Shape"], outputs: Sequence[str], exact: bool = False
-    ) -> "Loaded":
+    def load(self, graph: Path, shapes: Mapping[str, "Shape"], outputs: Sequence[str], exact: bool = False) -> "Loaded":
         """A graph ready to run on inputs of these shapes.
 
         Args:
@@ -48,23 +46,24 @@ class Graphs:
             )
         self._started: dict[str, Runtime] = {}
 
-    def load(
-        self, graph: bytes | Path, shapes: Mapping[str, "Shape"], outputs: Sequence[str], exact: bool = False
-    ) -> "Loaded":
+    def load(self, graph: Path, shapes: Mapping[str, "Shape"], outputs: Sequence[str], exact: bool = False) -> "Loaded":
         """See `Loads`."""
         rounded = self._engine.name == self._name and self._engine.precision in ROUNDED and not exact
         runtime = self._runtime(self._engine.precision if rounded else "f32")
+        import onnx  # it is there where a runtime is
+
+        from segbench.cascade.trimming import trimmed
+
         try:
-            return runtime.load(graph, shapes, outputs, self._threads)
+            return runtime.load(trimmed(onnx.load(graph)).SerializeToString(), shapes, outputs, self._threads)
         except SegbenchError:
             raise
-        except Exception as error:  # runtimes raise what they like
-            what = graph if isinstance(graph, Path) else "a graph of the second network"
+        except Exception as error:  # runtimes and protobuf raise what they like
             line = " ".join((str(error) or type(error).__name__).split())[:300]
-            raise EngineError(f"{self._name} does not load {what}: {line}") from error
+            raise EngineError(f"{self._name} does not load {graph}: {line}") from error
 
     def _runtime(self, precision: str) -> "Runtime":
-        from segbench.engines.graph import Runtime  # it needs onnx, which is there where a runtime is
+        from segbench.engines.graph import Runtime  # it needs onnx, too
 
         if isinstance(self._engine, Runtime) and self._engine.precision == precision:
             return self._engine

@@ -81,12 +81,12 @@ class Evaluated:
     """Graphs run by ONNX's own evaluator; see `segbench.cascade.loading.Loads`."""
 
     def load(
-        self, graph: bytes | Path, shapes: Mapping[str, tuple[int, ...]], outputs: Sequence[str], exact: bool = False
+        self, graph: Path, shapes: Mapping[str, tuple[int, ...]], outputs: Sequence[str], exact: bool = False
     ) -> "Loaded":
         """See `Loads`."""
         from onnx.reference import ReferenceEvaluator
 
-        evaluator = ReferenceEvaluator(graph if isinstance(graph, bytes) else str(graph))
+        evaluator = ReferenceEvaluator(str(graph))
 
         def run(inputs: Mapping[str, Float32]) -> list[Float32]:
             fed = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
