@@ -43,7 +43,7 @@ class Classifier:
     def __init__(self, graphs: Loads, model: Model, threshold: float) -> None:
         self._columns = len(model.card.classes) + 1
         assert model.doubt is not None
-        self._run = graphs.load(model.doubt, {FEATURES: (BATCH, self._columns)}, [LOGITS], exact=True)
+        self._run = graphs.load(model.doubt, {FEATURES: (BATCH, self._columns)}, [LOGITS], 1, exact=True)
         # sigmoid(x) > t just where x > logit(t)
         self._above = math.log(threshold / (1 - threshold)) if threshold > 0 else -math.inf
 
