@@ -8,6 +8,7 @@ quantile of what the classifier says of these slices. Contenders take turns, so 
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -16,8 +17,8 @@ import numpy as np
 import torch
 
 from segbench import nets
-from segbench.cascade import cascade_of
-from segbench.engines import start
+from segbench.cascade import Cascade, cascade_of
+from segbench.engines import Engine, start
 from segbench.export.graph import export
 from segbench.export.second import export_doubt, export_local
 from segbench.io import file_sha256
@@ -78,7 +79,7 @@ def doubting(model: Model, threshold: float) -> Model:
     return model.model_copy(update={"card": model.card.model_copy(update={"cascade": cascade})})
 
 
-def certainties(model: Model, image: np.ndarray, engine) -> np.ndarray:
+def certainties(model: Model, image: np.ndarray, engine: Engine) -> np.ndarray:
     """What the classifier says of each pixel, as probability of being wrong."""
     import onnxruntime as ort
 
@@ -112,14 +113,14 @@ def main() -> None:
         for precision in asked.precision:
             engine = start(model, asked.engine, precision, asked.threads)
             said = certainties(model, image, engine)
-            contenders = {"UGSM alone": (without(model), None)}
+            contenders: dict[str, tuple[Model, Cascade | None]] = {"UGSM alone": (without(model), None)}
             for share in SHARES:
                 other = doubting(model, float(np.quantile(said, 1 - share)))
                 contenders[f"{share:.0%}"] = (other, cascade_of(other, engine))
             measured(volume, engine, contenders, asked.rounds)
 
 
-def measured(volume: Volume, engine, contenders: dict, rounds: int) -> None:
+def measured(volume: Volume, engine: Engine, contenders: dict[str, tuple[Model, Cascade | None]], rounds: int) -> None:
     """Times the contenders in turn; prints medians."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     doubted = {}
@@ -133,14 +134,15 @@ def measured(volume: Volume, engine, contenders: dict, rounds: int) -> None:
             doubted[name] = 0.0 if found.doubted is None else float(found.doubted.mean())
     slices = volume.shape[0]
     base = [statistics.median(each) for each in zip(*times["UGSM alone"], strict=True)]
-    print(f"{engine.name} {engine.version} {engine.precision}, {engine.threads} threads, {engine.device}")
-    print("| contender | doubted | processor ms/slice | ratio | wall ms/slice | ratio | slices/s |")
-    print("|---|---|---|---|---|---|---|")
+    say = sys.stdout.write
+    say(f"{engine.name} {engine.version} {engine.precision}, {engine.threads} threads, {engine.device}\n")
+    say("| contender | doubted | processor ms/slice | ratio | wall ms/slice | ratio | slices/s |\n")
+    say("|---|---|---|---|---|---|---|\n")
     for name, each in times.items():
         wall, processor = (statistics.median(part) for part in zip(*each, strict=True))
-        print(
+        say(
             f"| {name} | {doubted[name]:.1%} | {1e3 * processor / slices:.0f} | {processor / base[1]:.2f} "
-            f"| {1e3 * wall / slices:.0f} | {wall / base[0]:.2f} | {slices / wall:.1f} |"
+            f"| {1e3 * wall / slices:.0f} | {wall / base[0]:.2f} | {slices / wall:.1f} |\n"
         )
 
 

@@ -15,12 +15,15 @@ from onnx import numpy_helper
 
 from segbench import nets
 from segbench.cascade import cascade_of
+from segbench.data.case import Case
 from segbench.data.pool import Sample
 from segbench.engines import start
 from segbench.errors import InputError
-from segbench.export import reference
+from segbench.export import accuracy, reference
 from segbench.export.artifact import make
 from segbench.export.cascade import given
+from segbench.export.deploy import deploy
+from segbench.export.runners import runner
 from segbench.export.verify import verify, verify_model
 from segbench.io import file_sha256
 from segbench.recipe import read_json, read_toml
@@ -28,7 +31,7 @@ from segbench.train.checkpoint import State
 from segbench.train.recipe import Recipe
 from segbench.train.release import release
 from segbench.zoo import CARD, find
-from segbench.zoo.artifact import ARTIFACT, Artifact
+from segbench.zoo.artifact import ARTIFACT, Artifact, Part
 from segbench.zoo.card import CascadeCard, FileCard
 from segbench.zoo.reference import read_reference, write_reference
 
@@ -209,6 +212,30 @@ def test_a_package_of_one_graph_refuses(both, tmp_path):
     with pytest.raises(InputError, match="two networks"):
         make(both, "bioimageio", tmp_path / "package")
     assert not (tmp_path / "package").exists()
+
+
+def test_accuracy_is_that_of_both_networks(both, monkeypatch):
+    """Scored with the local network and without it: another number, so it was there."""
+    image = blobs((1, 32, 40))
+    case = Case("slices", image, np.digitize(image, [-0.5, 0.5]).astype(np.uint8), None)
+    monkeypatch.setattr(accuracy, "volumes", lambda card: [case])
+    whole = accuracy.Yardstick(both)
+    files = both.card.files.model_copy(update={"doubt": None, "local": None})
+    card = both.card.model_copy(update={"cascade": None, "files": files})
+    first = accuracy.Yardstick(both.model_copy(update={"card": card}))
+    assert whole.reference(2).nll != first.reference(2).nll
+    part = Part(kind="masked", runtime="onnxruntime", path="model.onnx")
+    found = whole.part("masked", runner(both.path, part, "cpu"), "onnxruntime")
+    assert found.nll == pytest.approx(whole.reference(2).nll, abs=1e-5)
+
+
+def test_a_workstation_s_folder_holds_both(both, tmp_path):
+    files = deploy(both, tmp_path / "there", targets=("onnx",))
+    assert {"onnx/model/local.onnx", "onnx/model/doubt.onnx", "onnx/patch.onnx"} <= set(files)
+
+
+def test_the_page_names_the_second_network(both):
+    assert "Second network" in (both.path / "README.md").read_text()
 
 
 def test_triton_serves_both(both, tmp_path):
