@@ -13,6 +13,7 @@ from segbench.bench.flops import convolution_flops
 from segbench.bench.row import Facts
 from segbench.bench.scene import REFERENCE, Key, Scene
 from segbench.bench.timing import Clock, Run, whole
+from segbench.cascade import cascade_of
 from segbench.engines import Bound, Engine
 from segbench.engines.graph import GraphEngine, Loaded, Runtime
 from segbench.engines.thin import IMAGE, LOGITS, MASKS
@@ -63,7 +64,11 @@ def build(scene: Scene, key: Key) -> Contender:
     facts = _tiled(scene, key, engine)
     if kind == "segbench":
         card, request, seeing = scene.model.card, scene.request, look_of(scene.model, engine)
-        run = lambda: predict(scene.volume, card, engine, request.samples, request.seed, look=seeing)  # noqa: E731
+        second = cascade_of(scene.model, engine)
+
+        def run() -> object:
+            return predict(scene.volume, card, engine, request.samples, request.seed, look=seeing, cascade=second)
+
         return Contender(facts, whole(run))
     masks = ones(scene.model.card.dropout) if kind == "dense" else scene.masks
     return Contender(facts, lambda: engine_seconds(scene, engine.bind(masks)))

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from segbench.cascade import cascade_of
 from segbench.data import battery16, fib
 from segbench.data.case import Case
 from segbench.data.domains import DOMAINS
@@ -51,11 +52,12 @@ def volumes(card: Card) -> list[Case]:
     return battery16.load(names[:DOMAINS_SEEN], EDGE)
 
 
-def score(card: Card, engine: Engine, cases: Sequence[Case], samples: int) -> Score:
-    """Predicts the volumes, T samples or none, and scores them against the truth."""
+def score(model: Model, engine: Engine, cases: Sequence[Case], samples: int) -> Score:
+    """Predicts the volumes, T samples or none, and scores them against the truth; with the second network, if any."""
+    card, cascade = model.card, cascade_of(model, engine)
     right, voxels, surprise, said = 0, 0, 0.0, Reliability()
     for case in cases:
-        found = predict(Volume(case.image, source=case.domain), card, engine, samples, SEED)
+        found = predict(Volume(case.image, source=case.domain), card, engine, samples, SEED, cascade=cascade)
         hit = found.labels == case.truth
         right += int(np.count_nonzero(hit))
         voxels += case.truth.size
@@ -133,12 +135,12 @@ class Yardstick:
         """
         if samples not in self._scores:
             engine = start(self.model, "onnxruntime", thin=False)
-            self._scores[samples] = score(self.model.card, engine, self.cases, samples)
+            self._scores[samples] = score(self.model, engine, self.cases, samples)
         return self._scores[samples]
 
     def part(self, kind: Kind, run: Run, name: str) -> Score:
         """Of a part."""
-        return score(self.model.card, PartEngine(kind, run, self.model.card, name), self.cases, samples_of(kind))
+        return score(self.model, PartEngine(kind, run, self.model.card, name), self.cases, samples_of(kind))
 
 
 def samples_of(kind: Kind) -> int:

@@ -30,7 +30,7 @@ Made from `card.toml` by `segbench train`; edit the recipe `train/{trained.recip
 - **Tile**: core {" x ".join(map(str, card.input.core))}, halo {" x ".join(map(str, card.input.halo))}\
 {"; fixed size, because the answer depends on it" if card.input.fixed_tile else ""}.
 {_seams(card)}- **Network**: {card.network.kind}, {card.network.parameters:,} parameters.
-- **Licence** of the weights: {card.licence}.
+{_second(card)}- **Licence** of the weights: {card.licence}.
 {_int8(card)}{_reference(card)}{_foreign(card)}
 ## Dropout
 
@@ -56,6 +56,15 @@ On {trained.validation or "phantoms, volumes of another simulator that it never 
 
 {limits}
 """
+
+
+def _second(card: Card) -> str:
+    if card.cascade is None:
+        return ""
+    own = card.cascade
+    which = "all pixels" if own.threshold < 0 else f"pixels whose probability of being wrong exceeds {own.threshold:g}"
+    sees = f"patches of {own.edge} x {own.edge}" if own.kind == "patch" else f"{own.edge} x {own.edge} pixels around"
+    return f"- **Second network**: decides {which}; sees {sees}; {own.parameters:,} parameters with its classifier.\n"
 
 
 def _label(card: Card) -> str:

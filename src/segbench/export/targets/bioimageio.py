@@ -30,6 +30,11 @@ def build(model: Model, profile: Profile, precision: str, folder: Path) -> Built
         raise InputError("target 'bioimageio' is f32: its consumers run it with ONNX Runtime")
     if find_spec("bioimageio") is None or find_spec("bioimageio.spec") is None:
         raise EngineError("target 'bioimageio' needs the package bioimageio.spec: pip install 'segbench[bioimageio]'")
+    if model.card.cascade is not None:
+        raise InputError(
+            f"target 'bioimageio': a package is one graph from image to classes, and model {model.card.name!r} has two "
+            "networks, the second for pixels that the first doubts: export to onnx, openvino or triton"
+        )
     if model.card.input.normalisation.mode != "z-score":
         raise InputError(
             f"target 'bioimageio': its packages state z-scores, and model {model.card.name!r} takes grey values scaled "
