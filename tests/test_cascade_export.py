@@ -11,7 +11,7 @@ import tomli_w
 import torch
 from cascade_models import lcgar, linear_doubt
 from conftest import HERE, blobs
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from segbench import nets
 from segbench.cascade import cascade_of
@@ -189,6 +189,30 @@ def test_a_random_node_is_found(artifact):
     record = verify(artifact, scored=False)
     assert statuses(record.checks, "lint")["patch.onnx"] == "failed"
     assert statuses(record.checks, "repeat")["patch.onnx"] == "failed"
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+def test_a_network_that_sees_its_patch_alone_passes(both, tmp_path, target):
+    """As ResNet-18: the file has the input `context`, and no node reads it."""
+    copy = Path(shutil.copytree(both.path, tmp_path / "copy"))
+    local = onnx.load(copy / "local.onnx")
+    own = helper.make_node("Slice", ["patches", "from", "to", "along"], ["corner"])
+    flat = helper.make_node("Reshape", ["corner", "rows"], ["values"])
+    local.graph.node.insert(0, flat)
+    local.graph.node.insert(0, own)
+    joined = next(node for node in local.graph.node if node.name == "joined")
+    joined.input[1] = "values"
+    numbers = {"from": [0, 0, 0], "to": [3, 1, 1], "along": [1, 2, 3], "rows": [-1, 3]}
+    local.graph.initializer.extend(numpy_helper.from_array(np.array(v), n) for n, v in numbers.items())
+    onnx.save(local, copy / "local.onnx")
+    card = find(str(both.path)).card
+    files = card.files.model_copy(update={"local": pinned(copy, "local.onnx")})
+    write_card(card.model_copy(update={"files": files}), copy)
+    reference.add(copy)
+    make(find(str(copy)), target, tmp_path / target)
+    record = verify(tmp_path / target, scored=False)
+    assert record.passed, [check.said for check in record.checks if check.status == "failed"]
+    assert statuses(record.checks, "cascade") == {{"onnx": "onnxruntime"}.get(target, target): "passed"}
 
 
 def test_zoo_verify_proves_both_networks(both):

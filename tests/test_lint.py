@@ -5,6 +5,7 @@ import re
 import numpy as np
 import onnx
 import pytest
+from cascade_models import dense, lcgar, linear_doubt
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state
 
@@ -19,8 +20,15 @@ KINDS = tuple(PROMISED)
 
 
 @pytest.fixture(scope="module")
-def made(tiny):
-    return dict(graphs(tiny, KINDS))
+def made(tiny, tmp_path_factory):
+    """One of each kind; those of a second network are of none that `tiny` has."""
+    there = tmp_path_factory.mktemp("second")
+    second = {
+        "doubt": linear_doubt(there / "doubt.onnx", [0.1, 0.2, 0.3, 1.0]),
+        "patch": lcgar(there / "patch.onnx", 7),
+        "dense": dense(there / "dense.onnx"),
+    }
+    return dict(graphs(tiny, KINDS)) | {kind: onnx.load(path) for kind, path in second.items()}
 
 
 def saved(model, path):

@@ -66,12 +66,16 @@ class Graphs:
         from segbench.cascade.trimming import trimmed
 
         try:
-            return runtime.load(trimmed(onnx.load(graph)).SerializeToString(), shapes, outputs, threads)
+            less = trimmed(onnx.load(graph))
+            read = [value.name for value in less.graph.input]
+            given = {name: shape for name, shape in shapes.items() if name in read}
+            loaded = runtime.load(less.SerializeToString(), given, outputs, threads)
         except SegbenchError:
             raise
         except Exception as error:  # runtimes and protobuf raise what they like
             line = " ".join((str(error) or type(error).__name__).split())[:300]
             raise EngineError(f"{self._name} does not load {graph}: {line}") from error
+        return lambda inputs: loaded({name: inputs[name] for name in given})
 
     def _runtime(self, precision: str) -> "Runtime":
         from segbench.engines.graph import Runtime  # it needs onnx, too

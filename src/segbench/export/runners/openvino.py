@@ -35,11 +35,12 @@ def load(folder: Path, part: Part, device: str) -> Run:
     compiled: dict[tuple[object, ...], object] = {}
 
     def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        inputs = {name: array for name, array in inputs.items() if name in known}
         key = tuple((name, array.shape) for name, array in inputs.items())
         if key not in compiled:
             compiled.clear()
             # with open shapes it merges sums whose sizes differ
-            model.reshape({name: list(array.shape) for name, array in inputs.items() if name in known})
+            model.reshape({name: list(array.shape) for name, array in inputs.items()})
             compiled[key] = core.compile_model(model, "CPU", settings).create_infer_request()
         done = compiled[key].infer(dict(inputs), share_inputs=False)  # type: ignore[attr-defined]
         return {name: np.array(done[name]) for name in names}
