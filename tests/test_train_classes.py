@@ -460,11 +460,11 @@ def test_elements_are_dropped_one_by_one_by_the_cipher_of_the_masks(elementwise)
     site = network.sites[1]
     assert [s.kind for s in network.sites] == ["element"] * 3
     columns = masks(network.sites, 7, [2, 5])[:, 4:8]
-    dropped = drop_elements(torch.ones(1, 3, 2, 40, 50), torch.from_numpy(columns), site).numpy()
-    index = np.arange(3 * 40 * 50)
+    dropped = drop_elements(torch.ones(1, 3, 2, 120, 130), torch.from_numpy(columns), site).numpy()
+    index = np.arange(3 * 120 * 130)
     for row, found in zip(columns.astype(np.int64) - 2, dropped, strict=True):
         left, right = permute(index % P, index // P, list(row))
-        expected = 2.0 * ((left * P + right) < P * P / 2).reshape(3, 1, 40, 50)
+        expected = 2.0 * ((left * P + right) < P * P / 2).reshape(3, 1, 120, 130)
         np.testing.assert_array_equal(found, np.broadcast_to(expected, found.shape))
     assert dropped.mean() == pytest.approx(1, abs=0.05)
     assert np.mean(dropped[0] == dropped[1]) == pytest.approx(0.5, abs=0.03)
