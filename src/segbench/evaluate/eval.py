@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -164,7 +165,9 @@ def _grey(case: Labelled, invert: bool) -> Grey:
 
 
 def _shown(case: Labelled, image: Grey, other: Labelled | None, invert: bool) -> baselines.LabelledSlice | None:
-    """What a forest may see: the middle slice of this volume, or, for a single slice, another one of its domain."""
+    """What a forest may see: what the case says, the middle slice, or, for a single slice, another of its domain."""
+    if case.shown is not None:
+        return replace(case.shown, image=-case.shown.image.astype(np.float32)) if invert else case.shown
     if len(image) > 1:
         return baselines.middle_slice(image, _reference(case))
     # the only labelled slice of its domain leaves nothing to train on that is not tested on
@@ -179,12 +182,12 @@ def _baseline_rows(data: Source, case: Labelled, other: Labelled | None, seed: i
     image = _grey(case, invert)
     shown = _shown(case, image, other, invert)
     start = time.perf_counter()
-    labels = baselines.otsu(image)
+    labels = baselines.otsu(image, len(data.classes))
     yield _baseline(data, case, OTSU, score(case, labels, None, data.classes), None, time.perf_counter() - start)
     if shown is None:
         return
     start = time.perf_counter()
-    labels, probability = baselines.forest(image, shown, seed, cores())
+    labels, probability = baselines.forest(image, shown, seed, cores(), stack=case.stack)
     seconds = time.perf_counter() - start
     yield _baseline(data, case, FOREST, score(case, labels, probability, data.classes), seed, seconds)
 

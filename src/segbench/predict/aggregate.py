@@ -50,12 +50,12 @@ def aggregate(
     mean, expected, spread, deviation = (np.empty(logits.shape[2:], np.float32) for _ in range(4))
     active = np.zeros(len(logits), np.int64)
     calibration = np.array([scale, shift, threshold], np.float32)
-    _plane(logits, z, calibration, *_order(len(logits)), mean, expected, spread, deviation, active, keep)
+    _plane(logits, z, calibration, *order(len(logits)), mean, expected, spread, deviation, active, keep)
     return mean, expected, spread, deviation, active
 
 
 @cache
-def _order(samples: int) -> tuple[Int64, Int64, Float32]:
+def order(samples: int) -> tuple[Int64, Int64, Float32]:
     """Pairs of a sorting network [n, 2]; ranks just below and above both percentiles [4]; the weights between [2]."""
     pairs = np.array(network(samples), np.int64).reshape(-1, 2)
     ranks, weights = [], []
@@ -106,13 +106,8 @@ def _plane(
                     total[i] * share
                 )  # never above 1: sums of T are at most T, and T * share rounds to 1
                 expected[y, first + i] = entropy[i] * share
-            _deviation(p, mean[y, first : first + n], share, deviation[y, first : first + n])
-            for pair in range(len(pairs)):
-                _exchange(p[pairs[pair, 0]], p[pairs[pair, 1]], n)
-            for i in range(n):
-                low = p[ranks[0], i] + (p[ranks[1], i] - p[ranks[0], i]) * weights[0]
-                high = p[ranks[2], i] + (p[ranks[3], i] - p[ranks[2], i]) * weights[1]
-                spread[y, first + i] = high - low
+            deviate(p, mean[y, first : first + n], share, deviation[y, first : first + n])
+            apart(p, pairs, ranks, weights, spread[y, first : first + n])
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
@@ -148,7 +143,7 @@ def _sample(
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _deviation(p: Float32, mean: Float32, share: np.float32, deviation: Float32) -> None:
+def deviate(p: Float32, mean: Float32, share: np.float32, deviation: Float32) -> None:
     """Population standard deviation of the samples about their mean, which is known: nothing cancels."""
     n = len(mean)
     for i in range(n):
@@ -160,6 +155,18 @@ def _deviation(p: Float32, mean: Float32, share: np.float32, deviation: Float32)
             deviation[i] += apart * apart
     for i in range(n):
         deviation[i] = np.sqrt(deviation[i] * share)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def apart(p: Float32, pairs: Int64, ranks: Int64, weights: Float32, spread: Float32) -> None:
+    """Percentile 70 - percentile 30 of the samples, which are sorted in place; see `order`."""
+    n = len(spread)
+    for pair in range(len(pairs)):
+        _exchange(p[pairs[pair, 0]], p[pairs[pair, 1]], n)
+    for i in range(n):
+        low = p[ranks[0], i] + (p[ranks[1], i] - p[ranks[0], i]) * weights[0]
+        high = p[ranks[2], i] + (p[ranks[3], i] - p[ranks[2], i]) * weights[1]
+        spread[i] = high - low
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
