@@ -7,6 +7,7 @@ import numpy.typing as npt
 import tomli_w
 
 from segbench.engines import Bound, start
+from segbench.export import cascade
 from segbench.io import file_sha256, write_bytes
 from segbench.masks import masks, ones
 from segbench.normalisation import fit
@@ -51,6 +52,7 @@ def draw(model: Model) -> Reference:
     bind = start(model, "torch", threads=1).bind
     logits, deterministic = (_run(bind(each), image) for each in (drawn, ones(card.dropout)))
     found = said(logits, card)
+    mean = found.probability[None] if found.probabilities is None else found.probabilities
     return Reference(
         grey=grey,
         image=image,
@@ -59,9 +61,10 @@ def draw(model: Model) -> Reference:
         masks=drawn,
         logits=logits,
         deterministic=deterministic,
-        mean=found.probability[None, None],
+        mean=mean[None],
         entropy=found.entropy[None, None],
         mutual_information=found.mutual[None, None],
+        **cascade.draw(model, image[0, 0], logits),
     )
 
 
