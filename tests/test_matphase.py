@@ -22,7 +22,7 @@ from segbench.train.matphase import fitting, run
 from segbench.train.matphase import local as local_module
 from segbench.train.matphase import said as said_module
 from segbench.train.matphase.curriculum import Curriculum, ordered
-from segbench.train.matphase.doubt import threshold_of, train_doubt, wrongness
+from segbench.train.matphase.doubt import choose, doubted, threshold_of, train_doubt, wrongness
 from segbench.train.matphase.local import aggregated, build, classified, train_local
 from segbench.train.matphase.patches import Patches, dense, hidden, one_hot
 from segbench.train.matphase.recipe import DoubtRecipe, LocalRecipe, MatPhaseRecipe
@@ -113,7 +113,7 @@ def test_the_mean_is_of_logits_and_of_all_samples():
 def test_a_killed_stage_goes_on_where_it_was(tmp_path):
     image = np.random.default_rng(0).normal(size=(5, 8, 8)).astype(np.float32)
     label = np.zeros(image.shape, np.uint8)
-    whole = say(Stage(tmp_path / "a", "said"), Asked(Toy(), (0, 0), 2, 0), image, label)
+    whole = say(Stage(tmp_path / "a", "said", {}), Asked(Toy(), (0, 0), 2, 0), image, label)
     seen = []
 
     def stop(done, of):
@@ -121,7 +121,7 @@ def test_a_killed_stage_goes_on_where_it_was(tmp_path):
         if done == 2:
             raise KeyboardInterrupt
 
-    stage = Stage(tmp_path / "b", "said")
+    stage = Stage(tmp_path / "b", "said", {})
     with pytest.raises(KeyboardInterrupt):
         say(stage, Asked(Toy(), (0, 0), 2, 0), image, label, told=stop)
     assert stage.done is None
@@ -130,7 +130,7 @@ def test_a_killed_stage_goes_on_where_it_was(tmp_path):
     assert seen == [3, 4, 5]
     assert np.array_equal(whole.mean, resumed.mean)
     assert stage.done.steps == 5
-    cut = say(Stage(tmp_path / "c", "said"), Asked(Toy(), (0, 0), 2, 0), image, label, budget_s=1e-9)
+    cut = say(Stage(tmp_path / "c", "said", {}), Asked(Toy(), (0, 0), 2, 0), image, label, budget_s=1e-9)
     assert np.array_equal(cut.mean, whole.mean[:1])
 
 
@@ -138,12 +138,14 @@ def test_doubt_finds_planted_errors(tmp_path):
     said, _ = planted()
     held_back, wrong = planted(seed=1)
     recipe = DoubtRecipe(epochs=80, batch=128, optimiser=OptimiserRecipe(learning_rate=1e-2), recall=1.0, most=0.5)
-    network, done = train_doubt(Stage(tmp_path, "doubt"), said, held_back, recipe, seed=0)
+    network, _ = train_doubt(Stage(tmp_path, "doubt", {}), said, recipe, seed=0)
     found = wrongness(network, held_back)
     assert found[wrong].min() > 0.9
     assert found[~wrong].max() < 0.1
-    assert done.facts["recall"] == 1.0
-    assert done.facts["doubted"] == pytest.approx(wrong.mean())
+    chosen = choose(network, held_back, recipe)
+    assert chosen.recall == 1.0
+    assert np.array_equal(chosen.doubted, wrong)
+    assert np.array_equal(doubted(network, held_back, chosen.threshold), wrong)
 
 
 def test_the_threshold_catches_its_share_or_stops_at_the_most():
@@ -233,7 +235,7 @@ def test_the_local_network_mends_what_the_image_tells(tmp_path, kind):
     rate = OptimiserRecipe(learning_rate=1e-2)
     epochs = 15 if kind == "lcgar" else 60
     recipe = LocalRecipe(kind=kind, edge=5, widths=(4, 8), epochs=epochs, batch=64, slices=2, optimiser=rate, start=0.5)
-    network, _ = train_local(Stage(tmp_path, "local"), said, wrong, recipe, seed=0)
+    network, _ = train_local(Stage(tmp_path, "local", {}), said, wrong, recipe, seed=0)
     found = classified(network, held_back, doubted, doubted, recipe)
     assert np.array_equal(found[~doubted], held_back.classes[~doubted])
     assert (held_back.classes == held_back.label)[doubted].mean() == 0
@@ -257,8 +259,7 @@ def test_graphs_equal_torch(tmp_path, kind):
     assert {port.name for port in session.get_inputs()} == set(given)
     found = session.run(["logits"], {name: value.numpy() for name, value in given.items()})[0]
     with torch.inference_mode():
-        assert np.allclose(found, network(*given.values()).numpy(), atol=2e-5)
-    assert not network.training
+        assert np.allclose(found, network.eval()(*given.values()).numpy(), atol=2e-5)
 
 
 def test_the_graph_of_doubt_equals_torch(tmp_path):
@@ -349,12 +350,15 @@ def test_a_second_run_trains_nothing_and_a_changed_option_only_what_depends_on_i
     assert counted(work) == {"first": 1, "said": 10, "step": doubt_steps + local_steps}
     train(TINY_MATPHASE, out)
     assert counted(work) == {}
-    assert released[1][3] == released[0][3]
+    assert [getattr(released[1][3], name) for name in ("said", "doubt", "local", "score")] == [
+        getattr(released[0][3], name) for name in ("said", "doubt", "local", "score")
+    ]
     for one, two in zip(released[0][1:3], released[1][1:3], strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
     for changes, expected in (
         (['kind = "lcgar"', 'kind = "lcgar"\nall_pixels = true'], ()),
         (['kind = "lcgar"', 'kind = "lcgar"\norder = "random"'], ("local",)),
+        (["most = 0.4", "most = 0.2"], ("local",)),
         (["[doubt]\n", "[doubt]\nwidths = [8]\n"], ("doubt", "local")),
         (["samples = 3", "samples = 2"], ("said", "doubt", "local")),
     ):
@@ -388,7 +392,7 @@ def test_the_card_says_all_that_inference_needs(tmp_path, work):
 def test_a_killed_local_training_ends_with_the_same_weights(tmp_path, monkeypatch):
     said, wrong = planted(images=2)
     recipe = LocalRecipe(edge=5, epochs=8, batch=64)
-    whole, done = train_local(Stage(tmp_path / "a", "local"), said, wrong, recipe, seed=0)
+    whole, done = train_local(Stage(tmp_path / "a", "local", {}), said, wrong, recipe, seed=0)
     monkeypatch.setattr(fitting, "SAVE_EVERY_S", 0.0)
     plain, steps = fitting.learning_rate, []
 
@@ -399,7 +403,7 @@ def test_a_killed_local_training_ends_with_the_same_weights(tmp_path, monkeypatc
         return plain(*arguments)
 
     monkeypatch.setattr(fitting, "learning_rate", dying)
-    stage = Stage(tmp_path / "b", "local")
+    stage = Stage(tmp_path / "b", "local", {})
     with pytest.raises(KeyboardInterrupt):
         train_local(stage, said, wrong, recipe, seed=0)
     assert stage.done is None
@@ -412,7 +416,7 @@ def test_a_killed_local_training_ends_with_the_same_weights(tmp_path, monkeypatc
 def test_a_budget_ends_a_stage_and_its_schedule(tmp_path):
     said, wrong = planted(images=2)
     recipe = LocalRecipe(edge=5, epochs=1e6, batch=64)
-    _, done = train_local(Stage(tmp_path, "local"), said, wrong, recipe, seed=0, budget_s=0.5)
+    _, done = train_local(Stage(tmp_path, "local", {}), said, wrong, recipe, seed=0, budget_s=0.5)
     assert 0.5 <= done.process_s < 2
     state = fitting.State(100, 0.0, [], processor_s=0.25)
     assert fitting.Plan(1000, OptimiserRecipe(), 0, "", "", 0.5).share(state) == 0.5

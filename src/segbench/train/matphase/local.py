@@ -83,8 +83,9 @@ def _patch_loss(
 
     def loss(step: int, share: float) -> Tensor:
         batch = pixels[curriculum.batch(step, share)]
-        logits = network(around(batch), context(said, batch, recipe))
-        return F.cross_entropy(logits, torch.from_numpy(labels[batch]).long(), weights)
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
+            logits = network(around(batch), context(said, batch, recipe))
+        return F.cross_entropy(logits.float(), torch.from_numpy(labels[batch]).long(), weights)
 
     return loss, pixels.size / recipe.batch
 
@@ -99,8 +100,9 @@ def _dense_loss(
 
     def loss(step: int, share: float) -> Tensor:
         at = np.random.default_rng([seed, 5, step]).integers(len(said.image), size=recipe.slices)
-        logits = network(dense(said.image[at], codes[at], said.count, margin, recipe.sees))
-        logits = logits[:, :, margin:-margin, margin:-margin]
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
+            logits = network(dense(said.image[at], codes[at], said.count, margin, recipe.sees))
+        logits = logits[:, :, margin:-margin, margin:-margin].float()
         ready = chosen[at]
         if recipe.order != "random" and uncertain.size:
             met = curriculum.pool(share).size

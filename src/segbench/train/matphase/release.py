@@ -12,6 +12,7 @@ from segbench.export.second import export_doubt, export_local
 from segbench.io import file_sha256, write_bytes
 from segbench.nets.doubt import Doubt
 from segbench.nets.local import Local
+from segbench.train.matphase.doubt import Chosen
 from segbench.train.matphase.local import options
 from segbench.train.matphase.recipe import MatPhaseRecipe
 from segbench.train.matphase.stage import Done
@@ -29,21 +30,25 @@ class Parts:
     """What the stages ended with, in their order.
 
     Attributes:
-        said: Answers of the first network on training images and on validation images.
+        said: Answers of the first network on images that are learned from.
+        held_back: On validation images.
         doubt: The classifier.
+        chosen: Its threshold.
         local: The local network.
         score: On validation images.
     """
 
-    said: tuple[Done, Done]
+    said: Done
+    held_back: Done
     doubt: Done
+    chosen: Chosen
     local: Done
     score: Done
 
     @property
     def process_s(self) -> float:
         """Processor time of all of them."""
-        return sum(part.process_s for part in (*self.said, self.doubt, self.local))
+        return sum(part.process_s for part in (self.said, self.held_back, self.doubt, self.local))
 
 
 def release(
@@ -58,7 +63,7 @@ def release(
     export_doubt(doubt, out / DOUBT)
     export_local(local, len(card.classes), out / LOCAL)
     pinned = {name: FileCard(path=path, sha256=file_sha256(out / path)) for name, path in _GRAPHS.items()}
-    threshold = parts.doubt.facts["threshold"]
+    threshold = parts.chosen.threshold
     card = card.model_copy(
         update={
             "name": recipe.name,
@@ -98,9 +103,9 @@ def trained(parts: Parts, recipe: MatPhaseRecipe) -> str:
     order = {"usi": "certain pixels first", "reversed": "uncertain pixels first", "random": "in random order"}
     what = "images" if recipe.local.kind == "unet" else "pixels"
     return (
-        f"answers on {parts.said[0].steps} images with T = {recipe.doubt.samples}; doubt: {doubt.steps} steps, "
+        f"answers on {parts.said.steps} images with T = {recipe.doubt.samples}; doubt: {doubt.steps} steps, "
         f"{doubt.process_s:.0f} s of processor time, it doubts {found['doubted']:.1%} of the validation pixels and "
-        f"{doubt.facts['recall']:.1%} of the errors there; {recipe.local.kind}: {local.steps} steps, "
+        f"{parts.chosen.recall:.1%} of the errors there; {recipe.local.kind}: {local.steps} steps, "
         f"{local.process_s:.0f} s, {what} met {order[recipe.local.order]}. Validation mIoU {found['miou_first']:.4f} "
         f"before it and {found['miou_both']:.4f} with it."
     )

@@ -1,6 +1,7 @@
 """All stages in order, each taken from its folder where it is there."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,17 @@ from segbench import nets
 from segbench.data.fib import FIB_VERSION
 from segbench.data.pool import Progress, Sample
 from segbench.nets import weights
+from segbench.nets.doubt import Doubt
+from segbench.nets.local import Local
 from segbench.nets.network import Network
 from segbench.train.checkpoint import Record
 from segbench.train.loop import recipe_hash
 from segbench.train.matphase import doubt, local, said, score
+from segbench.train.matphase.doubt import Chosen
 from segbench.train.matphase.recipe import MatPhaseRecipe
 from segbench.train.matphase.release import Parts, release
 from segbench.train.matphase.said import Asked, Said, Told
-from segbench.train.matphase.stage import Stage
+from segbench.train.matphase.stage import Done, Stage
 from segbench.train.run import train_network
 from segbench.train.slices import slices
 from segbench.volume import Float32, UInt8
@@ -59,89 +63,106 @@ def train_matphase(
     if seed is not None:
         first_recipe = recipe.first.model_copy(update={"seed": seed})
         recipe = recipe.model_copy(update={"seed": seed, "first": first_recipe})
-    stages = stages or out / "stages"
-    model = (
-        _first(recipe, recipe_file, stages, budget_s, steps, making, stepping) if first is None else find(str(first))
-    )
-    learned, held_back, answers = _said(recipe, model, stages, budget_s, making)
-    limits = {"steps": steps, "seed": recipe.seed}
-    shares = recipe.doubt.shares
-    budget = None if budget_s is None else shares[1] * budget_s
-    kept = recipe.doubt.model_dump(include={"widths", "epochs", "batch", "optimiser", "recall", "most"})
-    stage = Stage(
-        stages, "doubt", after=[one.key for one in answers], **kept, on=recipe.doubt.on, budget_s=budget, **limits,
-        version=doubt.VERSION,
-    )  # fmt: skip
-    classifier, found = doubt.train_doubt(stage, learned, held_back, recipe.doubt, recipe.seed, budget, steps, stepping)
-    threshold, after = found.facts["threshold"], stage.key
-    budget = None if budget_s is None else (1 - sum(shares)) * budget_s
-    kept = recipe.local.model_dump(exclude={"all_pixels"})
-    stage = Stage(stages, "local", after=after, **kept, budget_s=budget, **limits, version=local.VERSION)
-    hides = doubt.doubted(classifier, learned, threshold)
-    network, ended = local.train_local(stage, learned, hides, recipe.local, recipe.seed, budget, steps, stepping)
-    scored = Stage(stages, "score", after=stage.key, everywhere=recipe.local.all_pixels, version=score.VERSION)
-    hides = doubt.doubted(classifier, held_back, threshold)
-    result = score.score(scored, network, held_back, hides, recipe.local)
-    dones = [one.done for one in answers]
-    assert dones[0] is not None
-    assert dones[1] is not None
-    parts = Parts((dones[0], dones[1]), found, ended, result)
+    work = _Work(recipe, recipe_file, stages or out / "stages", budget_s, steps, making, stepping)
+    model = work.first() if first is None else find(str(first))
+    learned, held_back, answers = work.said(model)
+    classifier, thought, before = work.doubt(learned, answers[0])
+    chosen = doubt.choose(classifier, held_back, recipe.doubt)
+    network, ended, scored = work.local(learned, held_back, classifier, chosen, before)
+    parts = Parts(_done(answers[0]), _done(answers[1]), thought, chosen, ended, scored)
     return release(model, classifier, network, parts, recipe, recipe_file, out)
 
 
-def _first(
-    recipe: MatPhaseRecipe,
-    recipe_file: Path,
-    stages: Path,
-    budget_s: float | None,
-    steps: int | None,
-    making: Progress | None,
-    stepping: Stepping | None,
-) -> Model:
-    """The stage of the first network."""
-    stage = Stage(
-        stages, "first", recipe=recipe_hash(recipe.first), images_of=FIB_VERSION, budget_s=budget_s, steps=steps
-    )
-    with stage.working() as done:
-        if done is None:
-            card = train_network(recipe.first, recipe_file, stage.folder, steps, making, stepping, budget_s)
-            stage.finish(card.training.steps, card.training.processor_s or 0.0)
-    return find(str(stage.folder))
+@dataclass(frozen=True)
+class _Work:
+    """What all stages are given."""
 
+    recipe: MatPhaseRecipe
+    recipe_file: Path
+    stages: Path
+    budget_s: float | None
+    steps: int | None
+    making: Progress | None
+    stepping: Stepping | None
 
-def _said(
-    recipe: MatPhaseRecipe, model: Model, stages: Path, budget_s: float | None, making: Progress | None
-) -> tuple[Said, Said, tuple[Stage, Stage]]:
-    """What the first network says of the images that are learned from, and of those that are held back."""
-    parts = slices(recipe.data, model.card.input.normalisation, making)
-    (image, label), validation = _arrays(parts[0]), _arrays(parts[1])
-    halo = model.card.input.halo[1:]
-    asked = Asked(_network(model), halo, recipe.doubt.samples, recipe.seed)
-    made_of = {
-        "weights": model.card.files.weights.sha256,
-        "network": model.card.network.model_dump(),
-        "normalisation": model.card.input.normalisation.model_dump(),
-        "halo": halo,
-        "images_of": FIB_VERSION,
-        "samples": recipe.doubt.samples,
-        "seed": recipe.seed,
-        "data": recipe.data.model_dump(),
-        "version": said.VERSION,
-    }
+    def stage(self, name: str, made_of: dict[str, object], part: float = 1.0) -> tuple[Stage, float | None]:
+        """A stage and its part of the budget, both of which its key holds."""
+        budget = None if self.budget_s is None else part * self.budget_s
+        limits = {"budget_s": budget, "steps": self.steps, "seed": self.recipe.seed, "images_of": FIB_VERSION}
+        return Stage(self.stages, name, limits | made_of), budget
 
-    def told(name: str) -> Told | None:
+    def first(self) -> Model:
+        """The first network."""
+        stage, budget = self.stage("first", {"recipe": recipe_hash(self.recipe.first)})
+        with stage.working() as done:
+            if done is None:
+                card = train_network(
+                    self.recipe.first, self.recipe_file, stage.folder, self.steps, self.making, self.stepping, budget
+                )
+                stage.finish(card.training.steps, card.training.processor_s or 0.0)
+        return find(str(stage.folder))
+
+    def said(self, model: Model) -> tuple[Said, Said, tuple[Stage, Stage]]:
+        """What the first network says of the images that are learned from, and of those that are held back."""
+        recipe, card = self.recipe.doubt, model.card
+        parts = slices(self.recipe.data, card.input.normalisation, self.making)
+        (image, label), validation = _arrays(parts[0]), _arrays(parts[1])
+        asked = Asked(_network(model), card.input.halo[1:], recipe.samples, self.recipe.seed)
+        made_of: dict[str, object] = {
+            "weights": card.files.weights.sha256,
+            "network": card.network.model_dump(),
+            "normalisation": card.input.normalisation.model_dump(),
+            "halo": card.input.halo,
+            "samples": recipe.samples,
+            "data": self.recipe.data.model_dump(),
+            "version": said.VERSION,
+        }
+        # all of them whatever the budget: what is chosen on them is chosen on the same images everywhere
+        held, _ = self.stage("said-validation", made_of)
+        held_back = said.say(held, asked, *validation, told=self._told("answers on validation images"))
+        if recipe.on == "validation":
+            middle = (len(held_back.image) + 1) // 2
+            return held_back.part(slice(0, middle)), held_back.part(slice(middle, None)), (held, held)
+        stage, budget = self.stage("said", made_of | {"images": recipe.images}, recipe.shares[0])
+        at = _spread(len(image), recipe.images, self.recipe.seed)
+        learned = said.say(stage, asked, image[at], label[at], budget, self._told("answers on training images"))
+        return learned, held_back, (stage, held)
+
+    def doubt(self, learned: Said, before: Stage) -> tuple[Doubt, Done, Stage]:
+        """The classifier of errors."""
+        recipe = self.recipe.doubt
+        kept = recipe.model_dump(include={"on", "widths", "epochs", "batch", "optimiser"})
+        stage, budget = self.stage("doubt", kept | {"after": before.key, "version": doubt.VERSION}, recipe.shares[1])
+        network, done = doubt.train_doubt(stage, learned, recipe, self.recipe.seed, budget, self.steps, self.stepping)
+        return network, done, stage
+
+    def local(
+        self, learned: Said, held_back: Said, classifier: Doubt, chosen: Chosen, before: Stage
+    ) -> tuple[Local, Done, Done]:
+        """The local network, and its scores on what was held back."""
+        recipe = self.recipe.local
+        kept = recipe.model_dump(exclude={"all_pixels"})
+        part = 1 - sum(self.recipe.doubt.shares)
+        stage, budget = self.stage(
+            "local", kept | {"after": before.key, "threshold": chosen.threshold, "version": local.VERSION}, part
+        )
+        hides = doubt.doubted(classifier, learned, chosen.threshold)
+        network, done = local.train_local(
+            stage, learned, hides, recipe, self.recipe.seed, budget, self.steps, self.stepping
+        )
+        everywhere = {"after": stage.key, "everywhere": recipe.all_pixels, "version": score.VERSION}
+        scored, _ = self.stage("score", everywhere)
+        return network, done, score.score(scored, network, held_back, chosen.doubted, recipe)
+
+    def _told(self, name: str) -> Told | None:
+        making = self.making
         return None if making is None else lambda done, of: making(done, of, name)
 
-    held = Stage(stages, "said-validation", **made_of)
-    held_back = said.say(held, asked, *validation, told=told("answers on validation images"))
-    if recipe.doubt.on == "validation":
-        middle = (len(held_back.image) + 1) // 2
-        return held_back.part(slice(0, middle)), held_back.part(slice(middle, None)), (held, held)
-    budget = None if budget_s is None else recipe.doubt.shares[0] * budget_s
-    at = _spread(len(image), recipe.doubt.images, recipe.seed)
-    stage = Stage(stages, "said", **made_of, images=recipe.doubt.images, budget_s=budget)
-    learned = said.say(stage, asked, image[at], label[at], budget, told("answers on training images"))
-    return learned, held_back, (stage, held)
+
+def _done(stage: Stage) -> Done:
+    done = stage.done
+    assert done is not None
+    return done
 
 
 def _spread(count: int, wanted: int | None, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
