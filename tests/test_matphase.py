@@ -5,10 +5,13 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from cascade_models import model
 from conftest import TINY
 
 from segbench import nets
+from segbench.cascade import cascade_of
 from segbench.data.pool import Sample
+from segbench.engines import start
 from segbench.errors import InputError, UnknownNameError
 from segbench.export.second import export_doubt, export_local
 from segbench.io import check_output_folder
@@ -23,7 +26,7 @@ from segbench.train.matphase import local as local_module
 from segbench.train.matphase import said as said_module
 from segbench.train.matphase.curriculum import Curriculum, ordered
 from segbench.train.matphase.doubt import choose, doubted, threshold_of, train_doubt, wrongness
-from segbench.train.matphase.local import aggregated, build, classified, train_local
+from segbench.train.matphase.local import aggregated, build, classified, context, train_local
 from segbench.train.matphase.patches import Patches, dense, hidden, one_hot
 from segbench.train.matphase.recipe import DoubtRecipe, LocalRecipe, MatPhaseRecipe
 from segbench.train.matphase.said import Asked, mean_logits, say, summed_up
@@ -242,38 +245,6 @@ def test_the_local_network_mends_what_the_image_tells(tmp_path, kind):
     assert (found == held_back.label)[doubted].mean() > 0.97
 
 
-@pytest.mark.parametrize("kind", ["lcgar", "resnet18", "unet"])
-def test_graphs_equal_torch(tmp_path, kind):
-    runtime = pytest.importorskip("onnxruntime")
-    torch.manual_seed(0)
-    network = build(LocalRecipe(kind=kind, edge=11, widths=(4, 8, 16)), K)
-    if network.kind == "patch":
-        given = {"patches": torch.randn(7, 4, 11, 11), "context": torch.randn(7, 3)}
-    else:
-        given = {"image": torch.randn(2, 4, 29, 34)}  # no multiples of the coarsest pixel
-    network.train()
-    for _ in range(3):
-        network(*given.values())  # statistics that are not the initial ones
-    export_local(network, K, tmp_path / "local.onnx")
-    session = runtime.InferenceSession(tmp_path / "local.onnx", providers=["CPUExecutionProvider"])
-    assert {port.name for port in session.get_inputs()} == set(given)
-    found = session.run(["logits"], {name: value.numpy() for name, value in given.items()})[0]
-    with torch.inference_mode():
-        assert np.allclose(found, network.eval()(*given.values()).numpy(), atol=2e-5)
-
-
-def test_the_graph_of_doubt_equals_torch(tmp_path):
-    runtime = pytest.importorskip("onnxruntime")
-    network = Doubt(K)
-    network.standardise(torch.randn(4), torch.rand(4) + 0.5)
-    export_doubt(network, tmp_path / "doubt.onnx")
-    session = runtime.InferenceSession(tmp_path / "doubt.onnx", providers=["CPUExecutionProvider"])
-    features = torch.randn(5, 4)
-    with torch.inference_mode():
-        expected = network(features).numpy()
-    assert np.allclose(session.run(["logits"], {"features": features.numpy()})[0], expected, atol=1e-6)
-
-
 def test_the_margin_of_the_unet_is_what_it_sees():
     """What is further away than half an edge does not move a pixel's answer; within it, something does."""
     torch.manual_seed(0)
@@ -375,17 +346,17 @@ def test_the_card_says_all_that_inference_needs(tmp_path, work):
     assert found.card.mean == "logits"
     assert found.card.cascade == card.cascade
     assert 0 <= card.cascade.threshold < 1
+    assert card.cascade.hides == card.cascade.threshold
     assert card.cascade.options["sees"] == ["image", "classes", "logits"]
     assert found.doubt.is_file()
     assert found.local.is_file()
     assert "Second network" in (tmp_path / "one" / "README.md").read_text()
-    everywhere = train(edited(tmp_path, ('kind = "lcgar"', 'kind = "lcgar"\nall_pixels = true')), tmp_path / "one")
-    assert everywhere.cascade.threshold < 0
-    assert everywhere.cascade.hides == pytest.approx(card.cascade.threshold)
-    taken = run.train_matphase(
-        read_toml(TINY_MATPHASE, MatPhaseRecipe), TINY_MATPHASE, check_output_folder(tmp_path / "two"), tmp_path / "one"
-    )
-    assert taken.files.weights.sha256 == card.files.weights.sha256
+    path = edited(tmp_path, ('kind = "lcgar"', 'kind = "lcgar"\nall_pixels = true'))
+    out = check_output_folder(tmp_path / "two")
+    other = run.train_matphase(read_toml(path, MatPhaseRecipe), path, out, tmp_path / "one")
+    assert other.files.weights.sha256 == card.files.weights.sha256
+    assert other.cascade.threshold < 0
+    assert 0 <= other.cascade.hides < 1
     assert work.count("first") == 1
 
 
@@ -426,3 +397,49 @@ def test_a_cascade_of_volumes_is_refused(tmp_path):
     path = edited(tmp_path, ('source = "battery-fib"', "randomised = 1"), ("mean = ", "# "))
     with pytest.raises(InputError, match="first"):
         train(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(("kind", "engine"), [("lcgar", "openvino"), ("resnet18", "onnxruntime"), ("unet", "openvino")])
+def test_what_is_trained_is_what_is_run(tmp_path, kind, engine):
+    """The exported cascade doubts, shows and decides as training did, with either threshold."""
+    torch.manual_seed(0)
+    said, _ = planted(images=2, height=21, width=23)  # no multiples of the coarsest pixel
+    classifier = Doubt(K).eval()
+    classifier.standardise(torch.zeros(4), torch.tensor([3.0, 3.0, 3.0, 0.5]))
+    recipe = LocalRecipe(kind=kind, edge=11, widths=(4, 8))
+    network = build(recipe, K)
+    given = [torch.randn(7, 4, 11, 11), torch.randn(7, 3)]
+    for _ in range(3):
+        network(*given[: 1 if network.kind == "dense" else 2])  # statistics that are not the initial ones
+    network.eval()
+    export_doubt(classifier, tmp_path / "doubt.onnx")
+    export_local(network, K, tmp_path / "local.onnx")
+    few, many = (float(np.quantile(wrongness(classifier, said), q)) for q in (0.7, 0.4))
+    for threshold, hides in ((few, None), (-1.0, few), (few, many)):
+        made = model(tmp_path, kind=network.kind, edge=network.edge, threshold=threshold, hides=hides)
+        second = cascade_of(made, start(made, engine, threads=1, thin=False))
+        around = ((0, 0),) * 2 + ((second.margin, second.margin),) * 2
+        refined = second(
+            np.pad(said.image, around[1:], mode="edge"), np.pad(said.mean.swapaxes(0, 1), around, mode="edge")
+        )
+        asked = doubted(classifier, said, threshold)
+        hidden_ones = doubted(classifier, said, threshold if hides is None else hides)
+        assert 0.25 < asked.mean() <= 1
+        assert np.array_equal(refined.doubted, asked)
+        found = refined.probability.transpose(1, 2, 3, 0)[asked]
+        assert np.allclose(found, told(network, said, hidden_ones, asked, recipe), atol=1e-5)
+        if hides is not None:  # and what is hidden is seen to matter
+            assert not np.allclose(found, told(network, said, asked, asked, recipe), atol=1e-4)
+
+
+def told(network, said, hides, asked, recipe):
+    """Probabilities [n, K] that the local network gives to the pixels it is asked, by training's own view."""
+    codes, pixels, margin = hidden(said.classes, hides, K), np.flatnonzero(asked), network.edge // 2
+    with torch.inference_mode():
+        if network.kind == "patch":
+            around = Patches(said.image, codes, K, network.edge, recipe.sees)
+            logits = network(around(pixels), context(said, pixels, recipe))
+        else:
+            logits = network(dense(said.image, codes, K, margin, recipe.sees))[..., margin:-margin, margin:-margin]
+            logits = logits.movedim(1, -1)[torch.from_numpy(asked)]
+        return torch.softmax(logits, dim=1).numpy()

@@ -18,7 +18,7 @@ from segbench.train.matphase.recipe import MatPhaseRecipe
 from segbench.train.matphase.stage import Done
 from segbench.train.release import README, started
 from segbench.zoo import CARD, Model
-from segbench.zoo.card import Card, CascadeCard, FileCard, TrainingCard
+from segbench.zoo.card import Card, CascadeCard, FileCard, InputCard, TrainingCard
 from segbench.zoo.page import page
 
 DOUBT, LOCAL = "doubt.onnx", "local.onnx"
@@ -71,6 +71,7 @@ def release(
             "title": recipe.title,
             "licence": recipe.licence,
             "limits": recipe.limits,
+            "input": _wide_enough(card.input, local.edge // 2),
             "cascade": CascadeCard(
                 kind=local.kind,
                 edge=local.edge,
@@ -109,6 +110,12 @@ def trained(parts: Parts, recipe: MatPhaseRecipe) -> str:
         f"{local.process_s:.0f} s, {what} met {order[recipe.local.order]}. Validation mIoU {found['miou_first']:.4f} "
         f"before it and {found['miou_both']:.4f} with it."
     )
+
+
+def _wide_enough(card: InputCard, margin: int) -> InputCard:
+    """With a halo that shows the local network all that it looks at."""
+    z, y, x = card.halo
+    return card.model_copy(update={"halo": (z, max(y, margin), max(x, margin))})
 
 
 def _training(first: Model, parts: Parts, recipe: MatPhaseRecipe, recipe_file: Path) -> TrainingCard:
