@@ -1,6 +1,8 @@
 import logging
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,12 +27,14 @@ from segbench.data.fib.split import (
 )
 from segbench.data.fib.volume import KNOWN, make
 from segbench.errors import InputError, UnknownNameError
-from segbench.evaluate import cases
+from segbench.evaluate import cases, fresh
 from segbench.evaluate.baselines import LabelledSlice, features, forest, otsu
-from segbench.evaluate.cases import open_data
+from segbench.evaluate.cases import Labelled, open_data
 from segbench.evaluate.definitions import RunDefinition
+from segbench.evaluate.eval import _shown
 from segbench.metrics.counts import confusion
 from segbench.metrics.overlap import miou
+from segbench.volume import Volume
 
 SMALL = (24, 64, 80)
 
@@ -71,7 +75,7 @@ def test_shares_are_those_of_the_study(first, which):
 def test_carbon_and_pore_nearly_coincide_and_nickel_is_bright(first):
     pore, carbon, nickel = (first.image[first.truth == phase] for phase in range(3))
     apart = carbon.mean() - pore.mean()
-    assert 0 < apart < 0.8 * pore.std()
+    assert 0 < apart < pore.std()
     assert nickel.mean() - carbon.mean() > 2.5 * carbon.std()
 
 
@@ -211,7 +215,7 @@ def test_the_clean_split_has_no_near_duplicates(first):
     cleaned = clean(first.label)
     chance = float(np.square(shares(cleaned)).sum())
     assert agreement(cleaned, 1) > 0.85
-    assert agreement(cleaned, GAP + 1) < chance + 0.03
+    assert agreement(cleaned, GAP + 1) < chance + 0.025
     assert agreement(cleaned, 30) == pytest.approx(chance, abs=0.03)
 
 
@@ -288,6 +292,31 @@ def test_the_data_sets_are_known_by_name():
     assert cases.made_by("battery16").keys() == {"battery16"}
 
 
+def test_rows_of_another_version_or_domain_are_not_up_to_date():
+    run = RunDefinition(name="a", zoo="b", data="battery-fib", domain="clean,low-dose")
+    made = {"battery-fib": str(fib.FIB_VERSION)}
+
+    def rows(versions, *domains):
+        return [SimpleNamespace(domain=name, case=name, versions=versions, voxels=9) for name in domains]
+
+    assert fresh._other_data(run, rows(made, "clean", "low-dose"), None) is None
+    assert fresh._other_data(run, rows(made, "clean"), None) == "other domains"
+    old = {"battery-fib": str(fib.FIB_VERSION - 1)}
+    assert fresh._other_data(run, rows(old, "clean", "low-dose"), None) == "other simulated volumes"
+    assert fresh._other_data(run, rows({}, "clean", "low-dose"), None) == "other simulated volumes"
+
+
+def test_the_forest_is_shown_what_the_case_says_and_its_negative_where_images_are_inverted():
+    image = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    label = np.zeros(image.shape, np.uint8)
+    shown = LabelledSlice(image[:1] + 50, 0, label[0])
+    case = Labelled("a", "b", "c", Volume(image, source="test"), label, label, "", stack=True, shown=shown)
+    assert _shown(case, image, None, False) is shown
+    np.testing.assert_array_equal(_shown(case, image, None, True).image, -shown.image)
+    plain = Labelled("a", "b", "c", Volume(image, source="test"), label, label, "")
+    assert _shown(plain, image, None, False).image is image
+
+
 def test_multi_otsu_orders_classes_by_grey():
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 3, (4, 30, 30))
@@ -299,8 +328,6 @@ def test_multi_otsu_orders_classes_by_grey():
 
 
 def test_features_of_a_stack_are_those_of_its_slices_alone():
-    from concurrent.futures import ThreadPoolExecutor
-
     image = np.random.default_rng(0).normal(size=(4, 30, 26)).astype(np.float32)
     image[2] = image[2] * 5 + 100
     with ThreadPoolExecutor(1) as pool:

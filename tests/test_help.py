@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from segbench.cli.app import app
+from segbench.data import fib
 from segbench.data.domains import DOMAINS
 
 ROOT = Path(__file__).parent.parent
@@ -78,7 +79,8 @@ def test_every_example_parses(path, line):
         assert (ROOT / recipe).is_file(), f"{line}: there is no {recipe}"
     for domain in [context.params.get("domain") or "all"]:
         for name in domain.split(","):
-            assert name == "all" or name in DOMAINS or "*" in name, f"{line}: there is no domain {name}"
+            known = name in ("all", *DOMAINS, *fib.DOMAINS) or "*" in name
+            assert known, f"{line}: there is no domain {name}"
 
 
 @pytest.mark.parametrize(

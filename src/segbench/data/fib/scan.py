@@ -31,15 +31,15 @@ class Scan:
         drift: Of grey from slice to slice.
     """
 
-    carbon: float = 0.36
+    carbon: float = 0.40
     pore: float = 0.28
     variation: float = 0.06
-    texture: float = 0.06
+    texture: float = 0.08
     grain: float = 0.05
-    refraction: float = 0.35
-    fringe: float = 0.35
+    refraction: float = 0.45
+    fringe: float = 0.5
     blur: float = 0.9
-    noise: float = 0.10
+    noise: float = 0.085
     rings: float = 0.02
     streaks: float = 0.02
     shading: float = 0.05

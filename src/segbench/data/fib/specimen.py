@@ -38,7 +38,6 @@ class Electrode:
         inner: Correlation length of inner pores.
         between: Correlation length of the pores between particles.
         bridging: By how much carbon keeps to the necks between particles.
-        binding: By how much it keeps to their surfaces.
     """
 
     nickel: float = 0.60
@@ -54,9 +53,8 @@ class Electrode:
     crack_width: float = 2.6
     porous: float = 0.02
     inner: float = 2.4
-    between: float = 6.0
+    between: float = 7.0
     bridging: float = 0.06
-    binding: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,10 +92,10 @@ def build(shape: Shape, rng: np.random.Generator, made_of: Electrode) -> Specime
     growth = _levels(nearest, (apart < 0) & (flaws < 0), np.full(shape[0], made_of.nickel * shape[1] * shape[2]))
     outside = np.maximum(nearest - growth, apart)
     nickel = np.maximum(outside, flaws)
-    # pores keep away from surfaces and necks, which binder holds together
+    # pores keep away from necks, which binder holds together
     length = made_of.between
     open_ = smooth_noise(rng, shape, (length / thin, length, length))
-    open_ += made_of.bridging * np.clip(second - growth, 0, 12) + made_of.binding * np.clip(nearest - growth, 0, 4)
+    open_ += made_of.bridging * np.clip(second - growth, 0, 12)
     inside_flaw = (flaws > 0) & (outside < 0)
     wanted = made_of.pore * shape[1] * shape[2] - np.count_nonzero(inside_flaw, axis=(1, 2))
     cut = _levels(-open_, (nickel > 0) & ~inside_flaw, wanted)

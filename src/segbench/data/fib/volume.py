@@ -17,7 +17,7 @@ from segbench.volume import Float32, UInt8
 CLASSES = ("pore", "carbon", "nickel")
 SHAPE: Shape = (133, 224, 256)
 """Slices 200 nm apart, rows, columns."""
-FIB_VERSION = 2
+FIB_VERSION = 3
 """Bumped whenever an array would change."""
 
 ELECTRODE, SCAN, LABELLING = Electrode(), Scan(), Labelling()
