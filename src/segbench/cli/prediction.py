@@ -128,6 +128,8 @@ def show(summary: Summary) -> None:
         f"seed {wanted.seed}, {wanted.engine}, {wanted.precision}; mean entropy {summary.entropy:.4f} nats",
         soft_wrap=True,
     )
+    if summary.doubted is not None:
+        console.print(f"the second network decided on {summary.doubted:.4f} of the voxels", soft_wrap=True)
     if summary.foreign is not None:
         console.print(_foreign(summary.foreign), soft_wrap=True)
 

@@ -5,6 +5,7 @@ Colour = tuple[int, int, int]
 # The second is active material in most models; the rest are told apart by people of any colour vision (Okabe, Ito).
 LABELS: tuple[Colour, ...] = (
     (86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (240, 228, 66), (0, 114, 178), (213, 94, 0),
+    (153, 153, 153),
 )  # fmt: skip
 
 # Stops of viridis and of inferno, evenly spaced.

@@ -17,6 +17,9 @@ from segbench.predict.aggregate import ONE, Int64, apart, deviate, order
 from segbench.predict.loops import Int32, added, beyond, entropies, likeliest, picked, scaled, softmax
 from segbench.volume import Float32, UInt8
 
+BUILT_FROM = "b6cd0c75f80e"
+"""Start of the sha256 of `aggregate.py` and `loops.py`. Numba keeps the pass compiled until the text of this very file
+changes, so that it has to change with theirs; a test holds it."""
 WIDTH = 128  # voxels at once: the samples of three classes fit the first cache at T = 16, or nearly
 
 Bool = npt.NDArray[np.bool_]
@@ -123,7 +126,7 @@ def _plane(
             apart(own, pairs, ranks, weights, values[3, z, y, first : first + n])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _samples(
     logits: Float32,
     at: tuple[int, int, int],
@@ -165,7 +168,7 @@ def _samples(
             total[k, i] *= share  # never above 1: sums of T are at most T, and T * share rounds to 1
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _second(
     local: Float32,
     doubted: Bool,
@@ -192,7 +195,7 @@ def _second(
             mutual[i] = min(mutual[i], entropy[i])
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _written(
     at: tuple[int, int, int],
     n: int,

@@ -2,6 +2,8 @@
 
 Arrays are (n,) or (K, n) and stay in the first cache; `predict.aggregate` says why exponential and logarithm are
 written out. What is chosen from is read before it is chosen, so that no loop has a branch.
+
+Numba keeps none of them: it keeps the pass that they are compiled into (`predict.classes`).
 """
 
 import numba
@@ -34,7 +36,7 @@ ZERO = np.float32(0)
 Int32 = npt.NDArray[np.int32]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def scaled(row: Float32, scale: np.float32, x: Float32, mean: Float32) -> None:
     """Calibrated logits of a class into `x`, and added up; infinite ones become large, NaN stays NaN."""
     for i in range(len(row)):
@@ -44,7 +46,7 @@ def scaled(row: Float32, scale: np.float32, x: Float32, mean: Float32) -> None:
         mean[i] += x[i]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def softmax(x: Float32, n: int, p: Float32, entropy: Float32, called: Int32, scratch: Float32) -> None:
     """Probabilities (K, n) of logits (K, n), their entropy, and which class is likeliest."""
     top, total, weighted, power = scratch[0], scratch[1], scratch[2], scratch[3].view(np.int32)
@@ -79,7 +81,7 @@ def softmax(x: Float32, n: int, p: Float32, entropy: Float32, called: Int32, scr
             p[k, i] *= total[i]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _logarithm(values: Float32, n: int, out: Float32, mantissa: Float32) -> None:
     """Natural logarithm of normal numbers 2^j m, m from sqrt(1/2) to sqrt(2): log m = 2 artanh((m - 1) / (m + 1))."""
     bits, part = values.view(np.int32), mantissa.view(np.int32)
@@ -94,7 +96,7 @@ def _logarithm(values: Float32, n: int, out: Float32, mantissa: Float32) -> None
         out[i] = out[i] * LN2_HIGH + (out[i] * LN2_LOW + TWO * s * (ONE + q * series))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def entropies(p: Float32, n: int, entropy: Float32, scratch: Float32) -> None:
     """Of probabilities (K, n)."""
     bounded, logarithm = scratch[0], scratch[1]
@@ -109,7 +111,7 @@ def entropies(p: Float32, n: int, entropy: Float32, scratch: Float32) -> None:
             entropy[i] -= row[i] * logarithm[i]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def beyond(entropy: Float32, expected: Float32, n: int, mutual: Float32) -> None:
     """What the entropy exceeds the samples' own by, from 0 to the entropy; NaN stays NaN."""
     for i in range(n):
@@ -118,7 +120,7 @@ def beyond(entropy: Float32, expected: Float32, n: int, mutual: Float32) -> None
         mutual[i] = entropy[i] if more > entropy[i] else more
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def likeliest(of: Float32, n: int, called: Int32, top: Float32) -> None:
     """The first class with the largest value (K, n), and that value."""
     for i in range(n):
@@ -132,7 +134,7 @@ def likeliest(of: Float32, n: int, called: Int32, top: Float32) -> None:
             called[i] = number if new > old else before
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def added(p: Float32, total: Float32, called: Int32, number: np.int32, n: int) -> int:
     """Adds a sample's probabilities of the class `number` up; how many voxels it calls so."""
     found = np.int32(0)
@@ -142,7 +144,7 @@ def added(p: Float32, total: Float32, called: Int32, number: np.int32, n: int) -
     return int(found)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def picked(of: Float32, called: Int32, n: int, out: Float32) -> None:
     """The value (n,) of the called class, of values (K, n)."""
     first = of[0]

@@ -63,7 +63,7 @@ def _about(result: Result, level: Level, layers: Sequence[Layer], warnings: Sequ
         "classes": [{"value": v, "name": short(said.name(v)), "rgba": said.colour(v)} for v in values],
         "ramps": {"probability": VIRIDIS, "other": INFERNO},
         "colours": [said.colour(v) for v in range(256)],
-        "of": short(said.name(1)) if len(said.classes) == 2 else "",
+        "of": {0: "", 1: "", 2: short(said.name(1))}.get(len(said.classes), "the label's class"),
         "shares": [
             {"name": short(share.name), "mean": share.mean, "low": share.low, "high": share.high}
             for share in said.shares
