@@ -11,7 +11,7 @@ int64 in NumPy and even float32 emulation agree bit for bit. A permutation never
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ ROUNDS = 8
 SEEDS = 2**31
 SAMPLES = P * P
 KEY_STREAMS = (577, 1201)  # two draws of two residues make the four keys of a sample
+WHOLE = 1.0  # a column of an element-wise site that says: nothing is dropped; keys are the residues from 2 up
+KEYS = 4  # columns of an element-wise site
 ROUND_STEP = 389  # the same key never meets the same round constant twice
 
 Int = npt.NDArray[np.int64]
@@ -35,28 +37,33 @@ class Site(Strict):
 
     Attributes:
         name: As in the card, such as "up2".
-        channels: Channels that there are.
+        channels: Channels that there are; of kind "element" the four columns of its keys.
         kept: For kinds "fixed" and "balanced": how many of them a sample keeps, exactly.
-        keep_probability: For kind "bernoulli": the probability that a channel is kept, independently.
+        keep_probability: For kinds "bernoulli" and "element": the probability that a channel, or an element, is kept,
+            independently.
         kind: "fixed" keeps the `kept` channels with the smallest values; "balanced" deals all channels out to
             channels / kept samples in turn, so that together these keep each channel once (of half of the channels:
-            complementary pairs); "bernoulli" thresholds the same values.
+            complementary pairs); "bernoulli" thresholds the same values. "element" drops single elements of a tensor,
+            not channels: the network draws them itself, from keys that are its columns (`nets.elementwise`).
     """
 
     name: str
     channels: int = Field(ge=1, lt=P)
-    kind: Literal["fixed", "balanced", "bernoulli"] = "fixed"
+    kind: Literal["fixed", "balanced", "bernoulli", "element"] = "fixed"
     kept: int | None = Field(default=None, ge=1)
     keep_probability: float | None = Field(default=None, gt=0, le=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Site":
-        if self.kind != "bernoulli" and (self.kept is None or self.kept > self.channels or self.keep_probability):
+        drawn = self.kind in ("bernoulli", "element")
+        if not drawn and (self.kept is None or self.kept > self.channels or self.keep_probability):
             raise ValueError(f"a {self.kind} site states `kept`, at most its channels, and no keep_probability")
         if self.kind == "balanced" and self.channels % (self.kept or 1):
             raise ValueError(f"a balanced site keeps a divisor of its channels, not {self.kept} of {self.channels}")
-        if self.kind == "bernoulli" and (self.keep_probability is None or self.kept is not None):
-            raise ValueError("a bernoulli site states `keep_probability` and not `kept`")
+        if drawn and (self.keep_probability is None or self.kept is not None):
+            raise ValueError(f"a {self.kind} site states `keep_probability` and not `kept`")
+        if self.kind == "element" and self.channels != KEYS:
+            raise ValueError(f"an element site has {KEYS} columns, not {self.channels}")
         return self
 
     @property
@@ -118,9 +125,15 @@ def kept(site: Site, number: int, seed: int, samples: Sequence[int]) -> npt.NDAr
 
 
 def masks(sites: Sequence[Site], seed: int, samples: Sequence[int]) -> npt.NDArray[np.float32]:
-    """The graph's input `masks` [T, sum of channels]: kept channels hold 1 / keep probability, the others 0."""
-    parts = []
+    """The graph's input `masks` [T, sum of channels]: kept channels hold 1 / keep probability, the others 0.
+
+    The columns of an element-wise site hold keys, integers from 2 to P + 1.
+    """
+    parts: list[npt.NDArray[Any]] = []
     for number, site in enumerate(sites):
+        if site.kind == "element":
+            parts.append(values(seed, samples, number, KEYS) // P + 2)
+            continue
         parts.append(kept(site, number, seed, samples) / np.float32(site.share))
     return np.concatenate(parts, axis=1).astype(np.float32)
 

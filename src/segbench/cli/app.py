@@ -222,6 +222,10 @@ def train(
         typer.Option(min=0.001, help="Stop after so many seconds of processor time; the schedule ends with them."),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; all cores by default.")] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Another batch than the recipe's; as many images are seen, in other steps."),
+    ] = None,
 ) -> None:
     """Train a model from its recipe, or go on where an interrupted training stopped.
 
@@ -238,4 +242,4 @@ def train(
     """
     from segbench.cli.training import run_train
 
-    run_train(recipe, out, steps, seed, start, budget, threads)
+    run_train(recipe, out, steps, seed, start, budget, threads, batch)

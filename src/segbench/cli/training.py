@@ -5,7 +5,7 @@ from pathlib import Path
 from segbench.cli.screen import NOTES, progress_bar
 from segbench.train.checkpoint import Record
 from segbench.train.matphase.recipe import MatPhaseRecipe
-from segbench.train.run import read_recipe, train
+from segbench.train.run import batched, read_recipe, train
 
 
 def run_train(
@@ -16,11 +16,13 @@ def run_train(
     start: str | None = None,
     budget_s: float | None = None,
     threads: int | None = None,
+    batch: int | None = None,
 ) -> None:
     """Trains with progress bars; validation scores are printed as they come."""
     recipe = read_recipe(recipe_file)
     folder = out or Path("runs") / recipe.name
-    planned = recipe.first.steps if isinstance(recipe, MatPhaseRecipe) else recipe.steps
+    network = recipe.first if isinstance(recipe, MatPhaseRecipe) else recipe
+    planned = network.steps if batch is None else batched(network, batch).steps
     with progress_bar() as bars:
         making = bars.add_task("making training volumes", total=None, visible=False)
         stepping = bars.add_task("training", total=min(planned, steps or planned), visible=False)
@@ -43,7 +45,7 @@ def run_train(
                     f"validation accuracy {accuracy:.4f}, mIoU {miou:.4f}"
                 )
 
-        card = train(recipe_file, folder, steps, made, stepped, seed, start, budget_s, threads)
+        card = train(recipe_file, folder, steps, made, stepped, seed, start, budget_s, threads, batch)
     spent = f", {card.training.processor_s:.0f} s of processor time" if card.training.processor_s else ""
     done = f"{card.name}: {card.training.steps} steps{spent}, written to {folder}"
     NOTES.print(f"{done}; try: segbench eval --zoo {folder}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Accuracy and calibration of a part on battery16, beside the reference runtime on the model's own graph."""
+"""Accuracy and calibration of a part on simulated scans, beside the reference runtime on the model's own graph."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from segbench.data import battery16
+from segbench.data import battery16, fib
 from segbench.data.case import Case
 from segbench.data.domains import DOMAINS
 from segbench.engines import WHOLE, Bound, Box, Engine, start
@@ -39,20 +39,42 @@ class Score:
 
 
 def volumes(card: Card) -> list[Case]:
-    """The first domains of battery16 that the model did not learn from."""
+    """The first domains of battery16 that the model did not learn from; of battery-fib what is validated on.
+
+    The slices of battery-fib are scored against their labels, which the study's tables do too, and not against the
+    truth that the labels err about.
+    """
+    if card.classes == fib.CLASSES:
+        pairs = fib.split(fib.load()).validation
+        return [Case("validation slices", pairs.image, pairs.label, pairs.label)]
     names = [name for name in DOMAINS if name not in card.training.domains] or list(DOMAINS)
     return battery16.load(names[:DOMAINS_SEEN], EDGE)
 
 
 def score(card: Card, engine: Engine, cases: Sequence[Case], samples: int) -> Score:
     """Predicts the volumes, T samples or none, and scores them against the truth."""
-    right, voxels, said = 0, 0, Reliability()
+    right, voxels, surprise, said = 0, 0, 0.0, Reliability()
     for case in cases:
         found = predict(Volume(case.image, source=case.domain), card, engine, samples, SEED)
-        right += int(np.count_nonzero(found.labels == case.truth))
+        hit = found.labels == case.truth
+        right += int(np.count_nonzero(hit))
         voxels += case.truth.size
-        said = said.add(found.probability, case.truth)
+        if found.probabilities is None:
+            said = said.add(found.probability, case.truth)
+            continue
+        true = np.take_along_axis(found.probabilities, case.truth[None].astype(np.intp), axis=0)
+        surprise -= float(np.log(np.clip(true.astype(np.float64), TINY, 1)).sum())
+        said = said.add(found.probability, hit, 0.0)  # of the event that the called class is the true one
+    if len(card.classes) > 2:
+        return Score(right / voxels, surprise / voxels, said.class_wise.error)
     return Score(right / voxels, said.mean_nll, said.ece)
+
+
+def where(card: Card) -> str:
+    """What a part is scored on, in words."""
+    if card.classes == fib.CLASSES:
+        return "the validation slices of battery-fib"
+    return f"{DOMAINS_SEEN} volumes of battery16, {EDGE}^3"
 
 
 @dataclass
@@ -86,7 +108,7 @@ class PartEngine:
     def _logits(self, mean: Float32) -> Float32:
         """What one sample would have had to say for this mean: `predict` calibrates it back."""
         p = np.clip(mean.astype(np.float64), TINY, 1 - TINY)
-        logits = np.log(p / (1 - p))
+        logits = np.log(p / (1 - p)) if self.card.activation == "sigmoid" else np.log(p)
         fitted = self.card.calibration
         return np.asarray(logits if fitted is None else (logits - fitted.shift) / fitted.scale, dtype=np.float32)
 

@@ -34,6 +34,11 @@ def draw(add: Nodes, sites: Sequence[Site], seed: str, samples: str, masks: str)
         if len(sites) > 1:
             ends = [add.constant([i], np.int64) for i in (first, first + site.channels, 1)]
             own = add("Slice", values, *ends)
+        if site.kind == "element":
+            keys = add("Add", _quotient(add, own, add.constant(P)), add.constant(2))
+            parts.append(add("Cast", keys, to=onnx.TensorProto.FLOAT))
+            first += site.channels
+            continue
         kept = _kept(add, site, own, add("Mod", number, add.constant(count)) if count > 1 else None)
         held = np.float32(1) / np.float32(site.share)
         parts.append(add("Where", kept, add.constant(held, np.float32), add.constant(0, np.float32)))

@@ -13,6 +13,7 @@ import onnx
 import tomli_w
 from onnx import TensorProto, helper
 
+from segbench.data import fib
 from segbench.data.phantom import PHANTOM_VERSION
 from segbench.data.pool import phantoms
 from segbench.engines.quantise import Range, Ranges, measured
@@ -21,7 +22,8 @@ from segbench.errors import EngineError
 from segbench.hardware import cores
 from segbench.io import file_sha256, write_bytes
 from segbench.masks import Site, masks, ones
-from segbench.volume import Float32
+from segbench.normalisation import fit
+from segbench.volume import Float32, Volume
 from segbench.zoo import CARD, Model, find
 from segbench.zoo.card import Card, FileCard
 from segbench.zoo.page import page
@@ -86,6 +88,15 @@ def make(graph: Path, images: Sequence[Float32], sites: Sequence[Site], on: str 
     return FileCard(path=RANGES, sha256=file_sha256(path))
 
 
+def _seen(card: Card) -> tuple[list[Float32], str]:
+    """What a model's ranges are measured on, and where that is from, if it is no phantoms: as when it was trained."""
+    if card.classes != fib.CLASSES:
+        return [sample.image for sample in phantoms(IMAGES, card.input.normalisation)], ""
+    image = fib.split(fib.load()).validation.image
+    scaled = fit(card.input.normalisation, Volume(image, source="battery-fib"))(image)
+    return [one[None] for one in scaled], f"{len(scaled)} validation slices of battery-fib (clean split)"
+
+
 def add(folder: Path) -> Card:
     """Gives a model that was released without ranges its own, and pins them in its card; the hash changes with it.
 
@@ -94,8 +105,8 @@ def add(folder: Path) -> Card:
         EngineError: ONNX Runtime is not installed.
     """
     model: Model = find(str(folder))
-    images = [sample.image for sample in phantoms(IMAGES, model.card.input.normalisation)]
-    made = make(model.graph, images, model.card.dropout)
+    images, on = _seen(model.card)
+    made = make(model.graph, images, model.card.dropout, on)
     card = model.card.model_copy(update={"files": model.card.files.model_copy(update={"ranges": made})})
     write_bytes(model.path / README, page(card))
     write_bytes(model.path / CARD, tomli_w.dumps(card.model_dump(mode="json", exclude_none=True)))

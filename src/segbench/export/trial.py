@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from segbench.errors import EngineError, InputError, SegbenchError
-from segbench.export.accuracy import DOMAINS_SEEN, EDGE, SAMPLES, Yardstick, samples_of
+from segbench.export.accuracy import SAMPLES, Yardstick, samples_of, where
 from segbench.export.checks import masks_alike
 from segbench.export.kinds import SECOND
 from segbench.export.lint import lint
@@ -195,7 +195,7 @@ class Trial:
         numbers = {f"{name}{of}": getattr(score, name) for of, score in (("", found), ("_reference", expected))
                    for name in ("accuracy", "nll", "ece")}  # fmt: skip
         said = (
-            f"{DOMAINS_SEEN} volumes of battery16, {EDGE}^3, {f'T = {SAMPLES}' if samples_of(kind) else 'no dropout'}: "
+            f"{where(self.model.card)}, {f'T = {SAMPLES}' if samples_of(kind) else 'no dropout'}: "
             f"accuracy {found.accuracy:.5f} (reference {expected.accuracy:.5f}), NLL {found.nll:.5f} "
             f"({expected.nll:.5f}), ECE {found.ece:.5f} ({expected.ece:.5f})"
         )

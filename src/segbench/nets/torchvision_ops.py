@@ -28,7 +28,7 @@ def declare() -> None:
         pass
     if hasattr(torch.ops.torchvision, _MISSING[0]):
         return
-    library = torch.library.Library("torchvision", "DEF")
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for name in _MISSING:
-        library.define(name + _SCHEMA)
+        library.define(name + _SCHEMA)  # type: ignore[no-untyped-call]
     _declared.append(library)

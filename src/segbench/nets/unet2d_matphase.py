@@ -8,7 +8,7 @@ class UNet2dMatPhase(VNetBattery):
 
     The paper says "U-Net with dropout 0.5 after each convolution block" and no more. Here a block is a stage, and half
     of its channels are kept after each, on the way down too. That costs: what samples share ends with the first stage.
-    `encoder = []` drops from the bottom upwards only.
+    `encoder = []` drops from the bottom upwards only; `dropout = "element"` drops single elements, as the paper does.
     """
 
     reach = (0, 1, 1)
@@ -21,5 +21,6 @@ class UNet2dMatPhase(VNetBattery):
         light: bool = False,
         encoder: tuple[int, ...] = (8, 16, 32),
         classes: int = 3,
+        dropout: str = "channel",
     ) -> None:
-        super().__init__(widths, kept, inner, light, encoder, classes)
+        super().__init__(widths, kept, inner, light, encoder, classes, dropout)

@@ -17,13 +17,15 @@ Along an axis of reach r kernels are 1 + 2r long, pooling and upsampling go by 1
 """
 
 import copy
+from dataclasses import dataclass
 from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segbench.masks import Site
+from segbench.masks import KEYS, Site
+from segbench.nets.elementwise import drop_elements
 from segbench.nets.network import Network, apply, columns
 
 Triple = tuple[int, int, int]
@@ -115,8 +117,19 @@ def collapse(weight: Tensor) -> Tensor:
     return torch.einsum("oizyx,az,by,cx->ioabc", weight, z, y, x)
 
 
-def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
-    return x if mask is None else apply(x, mask)
+@dataclass(frozen=True)
+class _Mask:
+    """What a site drops: its columns [T, C] of the masks."""
+
+    columns: Tensor
+    site: Site
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return drop_elements(x, self.columns, self.site) if self.site.kind == "element" else apply(x, self.columns)
+
+
+def _masked(x: Tensor, mask: _Mask | None) -> Tensor:
+    return x if mask is None else mask(x)
 
 
 class _Stage(nn.Module):
@@ -127,12 +140,12 @@ class _Stage(nn.Module):
         self.first = first
         self.second = None if light else _Conv(width, width, first.reach)
 
-    def forward(self, *x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, *x: Tensor, mask: _Mask | None = None) -> Tensor:
         a = F.relu(self.first(*x))
         if self.second is None:
             return a
         # the residual is not masked here: the site after the stage drops, and scales, the same channels once
-        return F.relu(a + self.second(a if mask is None else apply(a, mask)))
+        return F.relu(a + self.second(_masked(a, mask)))
 
 
 class VNetBattery(Network):
@@ -148,6 +161,8 @@ class VNetBattery(Network):
         encoder: Channels that a sample keeps after each stage on the way down, from the image to the one above the
             bottom; none of them: these stages have no dropout, and run once for all samples.
         classes: Two share one logit, more have a logit each.
+        dropout: "channel", or "element": single elements, half of them, wherever fewer channels than there are would be
+            kept. Such samples cannot be thinned, and the tile's size is part of the model (`nets.elementwise`).
 
     Attributes:
         reach: Neighbours on each side that a convolution sees along (Z, Y, X): 1 or 0.
@@ -164,6 +179,7 @@ class VNetBattery(Network):
         light: bool = False,
         encoder: tuple[int, ...] = (),
         classes: int = 2,
+        dropout: str = "channel",
     ) -> None:
         super().__init__()
         self.inner, self.classes = inner, classes
@@ -171,6 +187,9 @@ class VNetBattery(Network):
             raise TypeError(f"widths {widths} and kept {kept} need the same length, at least 2")
         if encoder and len(encoder) != len(widths) - 1:
             raise TypeError(f"encoder {encoder} needs one number less than widths {widths}, or none")
+        if dropout not in ("channel", "element"):
+            raise TypeError(f'dropout is "channel" or "element", not {dropout!r}')
+        self.fixed_tile = dropout == "element"
         if classes < 2:
             raise TypeError(f"classes is at least 2, not {classes}")
         z, y, x = (factor ** (len(widths) - 1) for factor in _factor(self.reach))
@@ -187,7 +206,9 @@ class VNetBattery(Network):
         names = (*downs, "bottom", *(f"up{level}" for level in range(len(widths) - 2, -1, -1)))
         counts = (*(encoder or widths[:-1]), *kept)
         self.sites = tuple(
-            Site(name=name, channels=channels, kept=count)
+            Site(name=name, kind="element", channels=KEYS, keep_probability=count / channels)
+            if self.fixed_tile
+            else Site(name=name, channels=channels, kept=count)
             for name, channels, count in zip(names, (*widths[:-1], *rising), counts, strict=True)
             if count != channels
         )
@@ -196,9 +217,9 @@ class VNetBattery(Network):
     def _number(self, name: str) -> int | None:
         return next((number for number, site in enumerate(self.sites) if site.name == name), None)
 
-    def _mask(self, masks: Tensor, stage: int) -> Tensor | None:
+    def _mask(self, masks: Tensor, stage: int) -> "_Mask | None":
         number = self.site_of[stage]
-        return None if number is None else columns(masks, self.sites, number)
+        return None if number is None else _Mask(columns(masks, self.sites, number), self.sites[number])
 
     def forward(self, image: Tensor, masks: Tensor) -> Tensor:
         """Logits [T, 1, Z, Y, X], of which the sigmoid is the probability of class 1; or [T, classes, Z, Y, X]."""

@@ -99,6 +99,7 @@ def release(
             labels=recipe.data.labels if isinstance(recipe.data, DataRecipe) else "cleaned human-like",
             seed=recipe.seed,
             steps=state.step,
+            batch=recipe.batch,
             epochs=state.step * recipe.batch / images if isinstance(recipe.data, FibRecipe) and images else None,
             hours=round(state.seconds / 3600, 3),
             processor_s=round(state.processor_s, 1) or None,

@@ -30,6 +30,7 @@ def train(
     start: str | None = None,
     budget_s: float | None = None,
     threads: int | None = None,
+    batch: int | None = None,
 ) -> Card:
     """Makes the data, trains or resumes, and releases.
 
@@ -43,6 +44,7 @@ def train(
         start: In place of the recipe's: weights of another model of the same network.
         budget_s: Stop after this much processor time in seconds; see `loop.fit`.
         threads: That PyTorch computes with; as many as there are cores by default.
+        batch: In place of the recipe's (of a cascade, of its first network's); steps change so that as much is seen.
 
     Raises:
         InputError: The recipe is wrong, what it starts from is missing or another network, or the checkpoint belongs to
@@ -57,11 +59,15 @@ def train(
 
             if start is not None:
                 raise InputError(f"{recipe_file}: a cascade starts from no other model; leave out --start")
+            if batch is not None:
+                recipe = recipe.model_copy(update={"first": batched(recipe.first, batch)})
             return train_matphase(
                 recipe, recipe_file, out, seed=seed, budget_s=budget_s, steps=steps, making=making, stepping=stepping
             )
         given = {"seed": seed, "start": start}
         recipe = recipe.model_copy(update={key: value for key, value in given.items() if value is not None})
+        if batch is not None:
+            recipe = batched(recipe, batch)
         return train_network(recipe, recipe_file, out, steps, making, stepping, budget_s)
 
 
@@ -99,6 +105,18 @@ def train_network(
     on = f"validation slices of {recipe.data.source}" if isinstance(recipe.data, FibRecipe) else curves.PHANTOMS
     curves.draw(state.history, out / "curves.png", f"{recipe.name}, recipe {recipe_file.name}", on)
     return release(network, recipe, recipe_file, state, list(data[1]), out, len(data[0]), budget_s)
+
+
+def batched(recipe: Recipe, batch: int) -> Recipe:
+    """The recipe with another batch, and with as many steps, and steps of warm-up, as see the same number of images."""
+    longer = recipe.batch / batch
+    each = {name: getattr(recipe.optimiser, name) for name in ("warmup_steps", "steps_per_epoch")}
+    scaled = {name: round(steps * longer) for name, steps in each.items()}
+    scaled["steps_per_epoch"] = max(1, scaled["steps_per_epoch"])
+    optimiser = recipe.optimiser.model_copy(update=scaled)
+    return recipe.model_copy(
+        update={"batch": batch, "steps": max(1, round(recipe.steps * longer)), "optimiser": optimiser}
+    )
 
 
 @contextmanager

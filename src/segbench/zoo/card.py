@@ -88,6 +88,7 @@ class TrainingCard(Strict):
         start: The model whose weights it started from, in words; None: from random ones.
         data: In words, with the generator's version.
         domains: Domains of battery16 among it, at other seeds than the benchmark's.
+        batch: Boxes or slices a step; None where that was not noted.
         epochs: Training images seen, over how many there are; None where boxes are cut out of volumes.
         hours: Wall time on `device`.
         processor_s: Processor time of all threads, in seconds; None where it was not measured.
@@ -106,6 +107,7 @@ class TrainingCard(Strict):
     labels: str
     seed: int
     steps: int
+    batch: int | None = None
     epochs: float | None = None
     hours: float
     processor_s: float | None = None

@@ -6,6 +6,7 @@ from segbench.zoo.card import Card
 def page(card: Card) -> str:
     """The README of a model, made from its card alone."""
     how = {"fixed": "{}, exactly", "balanced": "{}, dealt out evenly", "bernoulli": "each with probability {}"}
+    how["element"] = "each element with probability {}, drawn from these keys"
     sites = "\n".join(
         f"| {site.name} | {site.channels} | {how[site.kind].format(site.kept or site.keep_probability)} |"
         for site in card.dropout
@@ -75,8 +76,9 @@ def _budget(card: Card) -> str:
     if trained.processor_s is None:
         return ""
     seen = "" if trained.epochs is None else f", {trained.epochs:.1f} epochs"
+    batch = "" if trained.batch is None else f", {trained.batch} at once"
     stopped = "" if trained.budget_s is None else f" (stopped at a budget of {trained.budget_s:.0f} s)"
-    return f"Processor time {trained.processor_s:.0f} s{stopped}{seen}.\n"
+    return f"Processor time {trained.processor_s:.0f} s{stopped}{batch}{seen}.\n"
 
 
 def _cascade(card: Card) -> str:

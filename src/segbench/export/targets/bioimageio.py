@@ -35,6 +35,11 @@ def build(model: Model, profile: Profile, precision: str, folder: Path) -> Built
             f"target 'bioimageio': a package is one graph from image to classes, and model {model.card.name!r} has two "
             "networks, the second for pixels that the first doubts: export to onnx, openvino or triton"
         )
+    if model.card.input.normalisation.mode != "z-score":
+        raise InputError(
+            f"target 'bioimageio': its packages state z-scores, and model {model.card.name!r} takes grey values scaled "
+            "to a range: export to onnx, openvino or triton"
+        )
     options = validate(profile.options, Options, f"profile of target {profile.target!r}: options")
     package = folder / PACKAGE
     package.mkdir()
