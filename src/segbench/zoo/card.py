@@ -212,19 +212,17 @@ class ForeignCard(Strict):
 class CascadeCard(Strict):
     """A second, local network for the pixels that the first one is likely to be wrong about (MatPhase).
 
-    A pixel is doubted where the sigmoid of the doubt classifier exceeds `threshold`; its features are the K mean
-    logits F of the T samples and the entropy of softmax(F) in nats. Doubted pixels get the local network's softmax, all
-    others that of the first network.
+    A pixel is doubted where the sigmoid of the doubt classifier exceeds `threshold`; its features are the mean logits F
+    (K) of T samples and the entropy of softmax(F) in nats. Doubted pixels get the local network's softmax.
 
     Attributes:
         kind: "patch": the local graph maps `patches` [N, 1 + K, edge, edge] and `context` [N, K], the pixel's F, to
             `logits` [N, K]. "dense": it maps `image` [Z, 1 + K, Y, X] to `logits` [Z, K, Y, X].
         edge: Of a patch in pixels, odd; of a dense network, what it sees around a pixel.
-        threshold: Probability of being wrong above which a pixel is doubted; below 0 all pixels are.
-        hides: Likewise above which the local network is not shown a pixel's class; None: the threshold.
+        threshold, hides: Probability of being wrong above which a pixel is doubted (below 0 all are), and above which
+            its class is not shown to the local network (None: the threshold).
         options: The local network's, as built in PyTorch.
-        parameters: Of both networks.
-        trained: How it was trained and what it changes on validation images, in words.
+        parameters, trained: Of both networks; how, and what it changes on validation images, in words.
     """
 
     kind: Literal["patch", "dense"] = "patch"
