@@ -125,7 +125,7 @@ def model(folder: Path, **cascade: object) -> Model:
         mean="logits",
         network=NetworkCard(kind="none", parameters=0),
         input=InputCard(
-            normalisation=Normalisation(), core=(1, 16, 16), halo=(0, 8, 8), multiple=(1, 2, 2), border="zero"
+            normalisation=Normalisation(), core=(1, 16, 16), halo=(0, 12, 12), multiple=(1, 2, 2), border="zero"
         ),
         cascade=CascadeCard.model_validate({"edge": 5, "threshold": 0.5, "parameters": 0, **cascade}),
         dropout=(),

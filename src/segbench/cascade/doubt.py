@@ -33,6 +33,13 @@ def doubt_of(model: Model, graphs: Loads) -> Doubt:
     return Classifier(graphs, model, card.threshold)
 
 
+def hiding_of(model: Model, graphs: Loads, decides: Doubt) -> Doubt:
+    """Whose classes the local network does not see: those that it decides, unless the card says otherwise."""
+    card = model.card.cascade
+    assert card is not None
+    return decides if card.hides in (None, card.threshold) else Classifier(graphs, model, card.hides)
+
+
 def _everywhere(mean: Float32, entropy: Float32) -> Doubted:
     return np.ones(entropy.shape, np.bool_)
 

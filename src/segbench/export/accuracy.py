@@ -67,9 +67,8 @@ def score(model: Model, engine: Engine, cases: Sequence[Case], samples: int) -> 
         true = np.take_along_axis(found.probabilities, case.truth[None].astype(np.intp), axis=0)
         surprise -= float(np.log(np.clip(true.astype(np.float64), TINY, 1)).sum())
         said = said.add(found.probability, hit, 0.0)  # of the event that the called class is the true one
-    if len(card.classes) > 2:
-        return Score(right / voxels, surprise / voxels, said.class_wise.error)
-    return Score(right / voxels, said.mean_nll, said.ece)
+    nll = surprise / voxels if len(card.classes) > 2 else said.mean_nll
+    return Score(right / voxels, nll, said.ece)
 
 
 def where(card: Card) -> str:

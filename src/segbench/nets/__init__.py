@@ -46,7 +46,6 @@ def build(name: str, **options: Any) -> "Network":  # noqa: ANN401
     return network
 
 
-
 def build_local(name: str, **options: Any) -> "Local":  # noqa: ANN401
     """Builds the second network `name` with the options of its constructor; errors as of `build`."""
     network: Local = _built(name, LOCALS, "local network", options)

@@ -212,24 +212,26 @@ class ForeignCard(Strict):
 class CascadeCard(Strict):
     """A second, local network for the pixels that the first one is likely to be wrong about (MatPhase).
 
-    A pixel is doubted where the sigmoid of the doubt classifier exceeds `threshold`; its features are the K mean
-    logits F of the T samples and the entropy of softmax(F) in nats. Doubted pixels get the local network's softmax, all
-    others that of the first network.
+    A pixel is doubted where the sigmoid of the doubt classifier exceeds `threshold`; its features are the mean logits F
+    (K) of T samples and the entropy of softmax(F) in nats. Doubted pixels get the local network's softmax.
 
     Attributes:
         kind: "patch": the local graph maps `patches` [N, 1 + K, edge, edge] and `context` [N, K], the pixel's F, to
             `logits` [N, K]. "dense": it maps `image` [Z, 1 + K, Y, X] to `logits` [Z, K, Y, X].
         edge: Of a patch in pixels, odd; of a dense network, what it sees around a pixel.
-        threshold: Probability of being wrong above which a pixel is doubted; below 0 all pixels are.
+        threshold, hides: Probability of being wrong above which a pixel is doubted (below 0 all are), and above which
+            its class is not shown to the local network (None: the threshold).
         options: The local network's, as built in PyTorch.
-        parameters: Of both networks.
+        parameters, trained: Of both networks; how, and what it changes on validation images, in words.
     """
 
     kind: Literal["patch", "dense"] = "patch"
     edge: int = Field(ge=3)
     threshold: float = Field(lt=1, allow_inf_nan=False)
+    hides: float | None = Field(default=None, ge=0, lt=1)
     options: dict[str, Any] = {}
     parameters: int
+    trained: str = ""
 
 
 class ResultCard(Strict):
@@ -270,7 +272,6 @@ class Card(Strict):
         seeds: The released training among its siblings; no part of the model's hash.
         seams: How much the answer depends on where tiles end; no part of the model's hash.
         conformal: Of the share of class 1 and of masks; no part of the model's hash.
-
         foreign: When a scan is called foreign; no part of the model's hash.
         dropout: Sites in the order of the masks' columns.
         limits: What the model is known not to do.

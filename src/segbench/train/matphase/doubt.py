@@ -6,6 +6,7 @@ sigmoid means what it says: the probability of being wrong.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -28,21 +29,21 @@ Bool = npt.NDArray[np.bool_]
 def train_doubt(
     stage: Stage,
     said: Said,
-    held_back: Said,
     recipe: DoubtRecipe,
     seed: int,
     budget_s: float | None = None,
+    steps: int | None = None,
     stepping: Stepping | None = None,
 ) -> tuple[Doubt, Done]:
-    """The stage: the classifier, and among what it found its threshold.
+    """The stage: the classifier.
 
     Args:
         stage: Where it is kept.
         said: Of the images that are learned from.
-        held_back: Of the images that the threshold is chosen on.
-        recipe: Sizes, epochs, threshold.
+        recipe: Sizes and epochs.
         seed: Of weights and draws.
         budget_s: Processor time.
+        steps: At most.
         stepping: Called with records.
     """
     torch.manual_seed(seed)
@@ -61,10 +62,11 @@ def train_doubt(
             logits = network(torch.from_numpy(said.features(batch)))[:, 0]
             return F.binary_cross_entropy_with_logits(logits, target)
 
-        steps = max(1, round(recipe.epochs * pixels / recipe.batch))
+        epochs = max(1, round(recipe.epochs * pixels / recipe.batch))
         # where the stage is done, its checkpoint stands at the end and no step is left
-        state = fit(network, loss, Plan(steps, recipe.optimiser, seed, stage.key, budget_s), stage.folder, stepping)
-        return network, done or stage.finish(state.step, state.seconds, **_facts(network, held_back, recipe))
+        plan = Plan(min(epochs, steps or epochs), recipe.optimiser, seed, stage.key, stage.name, budget_s)
+        state = fit(network, loss, plan, stage.folder, stepping)
+        return network, done or stage.finish(state.step, state.processor_s)
 
 
 def wrongness(network: Doubt, said: Said) -> Float32:
@@ -79,6 +81,29 @@ def wrongness(network: Doubt, said: Said) -> Float32:
 def doubted(network: Doubt, said: Said, threshold: float) -> Bool:
     """Where the classifier doubts the first network (N, Y, X)."""
     return np.asarray(wrongness(network, said) > threshold)
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """The threshold, and what it means on the images that it was chosen on.
+
+    Attributes:
+        threshold: Probability of being wrong above which a pixel is doubted.
+        doubted: Where that is (N, Y, X).
+        recall: Share of the first network's errors that are doubted; NaN where there are none.
+    """
+
+    threshold: float
+    doubted: Bool
+    recall: float
+
+
+def choose(network: Doubt, held_back: Said, recipe: DoubtRecipe) -> Chosen:
+    """Chooses the threshold on images that nothing was fitted to."""
+    probability, wrong = wrongness(network, held_back), held_back.wrong
+    threshold = threshold_of(probability, wrong, recipe.recall, recipe.most)
+    found = np.asarray(probability > threshold)
+    return Chosen(threshold, found, float(found[wrong].mean()) if wrong.any() else float("nan"))
 
 
 def threshold_of(probability: Float32, wrong: Bool, recall: float, most: float) -> float:
@@ -98,19 +123,6 @@ def threshold_of(probability: Float32, wrong: Bool, recall: float, most: float) 
     # strictly above: step just below the last wrong pixel that is to be caught
     last = errors[errors.size - max(1, int(np.ceil(recall * errors.size)))]
     return float(min(max(np.nextafter(last, np.float32(0)), fewest), np.float32(0.999)))
-
-
-def _facts(network: Doubt, held_back: Said, recipe: DoubtRecipe) -> dict[str, float]:
-    probability, wrong = wrongness(network, held_back), held_back.wrong
-    threshold = threshold_of(probability, wrong, recipe.recall, recipe.most)
-    chosen = probability > threshold
-    errors = max(1, np.count_nonzero(wrong))
-    return {
-        "threshold": threshold,
-        "doubted": float(chosen.mean()),
-        "wrong": float(wrong.mean()),
-        "recall": float(np.count_nonzero(chosen & wrong) / errors),
-    }
 
 
 def _features(said: Said) -> Iterator[Tensor]:

@@ -48,16 +48,19 @@ class Patches:
         self._offsets = (row * self._width + column).reshape(1, -1)
 
     def __call__(self, pixels: npt.NDArray[np.int64]) -> Tensor:
-        """Patches [N, 1 + K, edge, edge] around pixels, flat indices into (N, Y, X)."""
+        """Patches [N, 1 + K, edge, edge] around pixels, flat indices into (N, Y, X).
+
+        Their channels lie side by side in memory: convolutions of few channels are a third faster so.
+        """
         number, y, x = np.unravel_index(pixels, self._shape)
         corner = torch.from_numpy(number * self._plane + y * self._width + x)  # of the patch, in the padded array
         at = corner[:, None] + self._offsets
-        patches = torch.zeros(len(pixels), 1 + self._count, self._offsets.shape[1])
+        patches = torch.zeros(len(pixels), self._offsets.shape[1], 1 + self._count)
         if "image" in self._sees:
-            patches[:, 0] = self._image[at]
+            patches[..., 0] = self._image[at]
         if "classes" in self._sees:
-            patches[:, 1:] = one_hot(self._codes[at], self._count)
-        return patches.reshape(len(pixels), 1 + self._count, self._edge, self._edge)
+            patches[..., 1:] = one_hot(self._codes[at], self._count).movedim(1, -1)
+        return patches.reshape(len(pixels), self._edge, self._edge, -1).movedim(-1, 1)
 
 
 def dense(image: Float32, codes: UInt8, count: int, margin: int, sees: Sequence[Seen]) -> Tensor:
@@ -65,4 +68,5 @@ def dense(image: Float32, codes: UInt8, count: int, margin: int, sees: Sequence[
     around = ((0, 0), (margin, margin), (margin, margin))
     seen = torch.from_numpy(np.pad(image, around, mode="edge"))[:, None]
     classes = one_hot(torch.from_numpy(np.pad(codes, around, mode="edge")), count)
-    return torch.cat([seen * ("image" in sees), classes * ("classes" in sees)], dim=1)
+    both = torch.cat([seen * ("image" in sees), classes * ("classes" in sees)], dim=1)
+    return both.contiguous(memory_format=torch.channels_last)

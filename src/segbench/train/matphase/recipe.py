@@ -1,6 +1,6 @@
 """The recipe of a cascade: everything that the paper does not state is chosen here, and said in train/matphase.toml."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -8,6 +8,7 @@ from segbench.recipe import Strict
 from segbench.train.recipe import FibRecipe, OptimiserRecipe, Recipe
 
 Seen = Literal["image", "classes", "logits"]
+Share = Annotated[float, Field(gt=0, lt=0.5)]
 Order = Literal["usi", "reversed", "random"]
 
 
@@ -25,7 +26,8 @@ class DoubtRecipe(Strict):
         optimiser: Of the classifier.
         recall: Share of the first network's errors on validation images that are to be doubted.
         most: Share of the validation pixels that are doubted at most: each costs time.
-        share: Of a budget that the classifier may use; the local network has the rest.
+        shares: Of a budget for the later stages, the parts of the first network's answers and of the classifier; the
+            local network has the rest.
     """
 
     samples: int = Field(default=16, ge=1)
@@ -37,7 +39,7 @@ class DoubtRecipe(Strict):
     optimiser: OptimiserRecipe = OptimiserRecipe()
     recall: float = Field(default=0.9, gt=0, le=1)
     most: float = Field(default=0.15, gt=0, le=1)
-    share: float = Field(default=0.1, gt=0, lt=1)
+    shares: tuple[Share, Share] = (0.2, 0.1)
 
 
 class LocalRecipe(Strict):
@@ -59,7 +61,8 @@ class LocalRecipe(Strict):
         batch: Pixels a step.
         slices: Images a step (U-Net).
         optimiser: Of the local network.
-        balance: 0 weighs pixels alike, 1 weighs classes alike.
+        balance: 0 weighs pixels alike, 1 weighs classes alike, 0.5 by the inverse square root of a class's share.
+        precision: Of the forward pass in training; bf16 takes half the time where the processor has it.
     """
 
     kind: Literal["lcgar", "resnet18", "unet"] = "lcgar"
@@ -77,6 +80,7 @@ class LocalRecipe(Strict):
     slices: int = Field(default=4, ge=1)
     optimiser: OptimiserRecipe = OptimiserRecipe()
     balance: float = Field(default=0.0, ge=0, le=1)
+    precision: Literal["f32", "bf16"] = "f32"
 
 
 class MatPhaseRecipe(Strict):

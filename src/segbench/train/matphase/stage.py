@@ -3,7 +3,7 @@
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,8 +38,9 @@ class Stage:
         made_of: All that decides its result: parts of the recipe, the keys of the stages before it, versions.
     """
 
-    def __init__(self, stages: Path, name: str, **made_of: object) -> None:
-        self.made_of = json.dumps(made_of, sort_keys=True, default=str)
+    def __init__(self, stages: Path, name: str, made_of: Mapping[str, object]) -> None:
+        self.name = name
+        self.made_of = json.dumps(dict(made_of), sort_keys=True, default=str)
         self.key = hashlib.sha256(f"{name} {self.made_of}".encode()).hexdigest()
         self.folder = stages / f"{name}-{self.key[:16]}"
 
