@@ -1,4 +1,4 @@
-"""What uncertainty and logits say at the pixels that a first network is wrong about, and at those that it is right about.
+"""What uncertainty and logits say at the pixels that a first network is wrong about, and at the others.
 
 Two assumptions of the MatPhase study, A1 and A2, are put to numbers. A1: uncertain pixels are
 the wrong ones. It fails where many errors are among the least uncertain pixels. A2: wrong pixels have small logits, all

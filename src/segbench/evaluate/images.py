@@ -1,4 +1,4 @@
-"""Scores of the images of a stack: each image by its own confusion matrix, then averaged, as the MatPhase paper does."""
+"""Scores of the images of a stack: of each image by itself, then averaged, as the MatPhase paper does."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a study measured of one training: rows, how it was trained, what its errors look like; and where that is kept."""
+"""What a study measured of one training: rows, how it was trained, what its errors look like; where that is kept."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Methods that a study trains, as data: recipe, options over it, seeds, which first network is shared, what it may cost."""
+"""Methods that a study trains, as data: recipe, options, seeds, which first network is shared, what it may cost."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal

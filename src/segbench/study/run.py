@@ -71,7 +71,7 @@ class Telling:
 def run(asked: Asked, telling: Telling | None = None, trainer: Trainer | None = None) -> Collection:
     """Trains and measures what is missing.
 
-    A finished model is kept, an unfinished one goes on from its checkpoint; a training that fails is said and the others
+    A finished model is kept, an unfinished one goes on from its checkpoint; a training that fails is said, the others
     go on. Rows of scales that may be stored are, in `evaluate/results` of the checkout.
 
     Args:

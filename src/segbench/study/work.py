@@ -1,7 +1,7 @@
 """`python -m segbench.study.work TASK.json`: one training and its measurement, in a process of its own.
 
-It does what is not done yet: a finished model is kept, an unfinished one goes on from its checkpoint. It ends as soon as
-its standard input does, which the process that started it holds open.
+It does what is not done yet: a finished model is kept, an unfinished one goes on from its checkpoint. It ends as soon
+as its standard input does, which the process that started it holds open.
 """
 
 import os
