@@ -6,7 +6,7 @@ comes out alike, as far as its grey levels tell the same. All arithmetic is floa
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,15 +26,18 @@ Float64 = npt.NDArray[np.float64]
 
 
 class Normalisation(Strict):
-    """z-score of a whole volume, optionally of values clipped to percentiles first.
+    """z-score or range of a whole volume, optionally of values clipped to percentiles first.
 
     Attributes:
+        mode: "z-score": mean 0 and standard deviation 1. "range": the clipped values, lowest to highest, lie from -1 to
+            1 (as MatPhase's networks take them).
         clip_percentiles: Values outside these percentiles are set to them: hot pixels and metal do not set the scale.
         exterior: Leave out a constant exterior (see `constant_exterior`): it sets neither percentiles nor scale, and
-            its voxels become void, one standard deviation below the mean, so that a bright filling is not taken for
-            material. Their label is what the network says of such void; nobody sets it.
+            its voxels become void, -1: one standard deviation below the mean or the end of the range, so that a bright
+            filling is not taken for material. Their label is what the network says of such void; nobody sets it.
     """
 
+    mode: Literal["z-score", "range"] = "z-score"
     clip_percentiles: tuple[float, float] | None = None
     exterior: bool = False
 
@@ -46,8 +49,8 @@ class Scaling:
     Attributes:
         low: Of the clipping.
         high: Of the clipping.
-        offset: Mean of the clipped values.
-        scale: Their standard deviation; negative where dark and bright are exchanged.
+        offset: Mean of the clipped values, or the middle of their range.
+        scale: Their standard deviation, or half their range; negative where dark and bright are exchanged.
         exterior: Voxels of exactly this value are no part of the scan and become `VOID`.
     """
 
@@ -128,7 +131,11 @@ def fit(normalisation: Normalisation, volume: Volume, *, invert: bool = False, s
             f"{volume.source}: grey values from {seen.low:g} to {seen.high:g} are too small or too large to compute "
             "with: give them in another unit"
         )
-    return Scaling(low, high, seen.mean, -scale if invert else scale, exterior)
+    offset = seen.mean
+    if normalisation.mode == "range":
+        low, high = seen.low, seen.high
+        offset, scale = (low + high) / 2, (high - low) / 2
+    return Scaling(low, high, offset, -scale if invert else scale, exterior)
 
 
 def constant_exterior(volume: Volume) -> float | None:

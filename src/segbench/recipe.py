@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,10 +42,20 @@ def validate(raw: object, kind: type[T], where: str) -> T:
     except ValidationError as error:
         # a misspelt key is also a missing one: name what was written, not what was not
         first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-        key = ".".join(str(part) for part in first["loc"]) or "top level"
+        key = ".".join(_keys(first["loc"], raw)) or "top level"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         said = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
         raise InputError(f"{where}: {key}: {said}{more}") from error
+
+
+def _keys(place: tuple[int | str, ...], raw: object) -> Iterator[str]:
+    """The keys that lead to `place` in what was written: pydantic names the kind of a record among them."""
+    for number, part in enumerate(place):
+        inside = part in (raw if isinstance(raw, dict) else range(len(raw)) if isinstance(raw, list) else ())
+        if inside or number == len(place) - 1:
+            yield str(part)
+        if inside:
+            raw = raw[part]  # type: ignore[index]
 
 
 def read_json(path: Path, kind: type[T]) -> T:

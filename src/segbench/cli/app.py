@@ -215,6 +215,11 @@ def train(
     start: Annotated[
         str | None, typer.Option(help="A model to go on from, in place of the recipe's: the same network.")
     ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Stop after so many seconds of processor time; the schedule ends with them."),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; all cores by default.")] = None,
 ) -> None:
     """Train a model from its recipe, or go on where an interrupted training stopped.
 
@@ -226,8 +231,9 @@ def train(
       segbench train train/vnet-battery.toml --seed 2 --out runs/vnet-battery-2
       segbench train train/vnet-battery.toml --steps 200 --out runs/short
       segbench train my-recipe.toml --start vnet-battery --out runs/tuned
+      segbench train train/matphase-unet.toml --budget 1920 --threads 1
       segbench eval --zoo runs/short --domain Tesla
     """
     from segbench.cli.training import run_train
 
-    run_train(recipe, out, steps, seed, start)
+    run_train(recipe, out, steps, seed, start, budget, threads)

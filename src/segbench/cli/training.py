@@ -10,7 +10,13 @@ from segbench.train.run import train
 
 
 def run_train(
-    recipe_file: Path, out: Path | None, steps: int | None, seed: int | None = None, start: str | None = None
+    recipe_file: Path,
+    out: Path | None,
+    steps: int | None,
+    seed: int | None = None,
+    start: str | None = None,
+    budget_s: float | None = None,
+    threads: int | None = None,
 ) -> None:
     """Trains with progress bars; validation scores are printed as they come."""
     recipe = read_toml(recipe_file, Recipe)
@@ -33,6 +39,7 @@ def run_train(
                     f"validation accuracy {accuracy:.4f}, mIoU {miou:.4f}"
                 )
 
-        card = train(recipe_file, folder, steps, made, stepped, seed, start)
-    done = f"{card.name}: {card.training.steps} steps, written to {folder}"
+        card = train(recipe_file, folder, steps, made, stepped, seed, start, budget_s, threads)
+    spent = f", {card.training.processor_s:.0f} s of processor time" if card.training.processor_s else ""
+    done = f"{card.name}: {card.training.steps} steps{spent}, written to {folder}"
     NOTES.print(f"{done}; try: segbench eval --zoo {folder}", soft_wrap=True)

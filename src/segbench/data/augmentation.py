@@ -1,6 +1,7 @@
 """Crops, scales, symmetries and changes of grey values: pure functions of a generator."""
 
 import math
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ class Augmentation(Strict):
     """What is varied; grey strengths are half-widths or standard deviations in units of the normalised image.
 
     Attributes:
-        symmetries: Draw one of the 48 symmetries of the cube.
+        symmetries: Draw one of the 48 symmetries of the cube; "flips": one of the eight that keep its axes.
         scales: Voxels are made this many times finer, log-uniform from the first to the second; 1 as they are.
         scaled: Share of the crops whose scale is drawn; the others keep their voxels.
         convention: Where voxels are made finer, a boundary is drawn at 0.5 - convention to 0.5 of the blurred truth:
@@ -32,7 +33,7 @@ class Augmentation(Strict):
         grain: Upper limit of the noise's correlation length in voxels; 0 is white noise.
     """
 
-    symmetries: bool = True
+    symmetries: bool | Literal["flips"] = True
     scales: tuple[float, float] = (1.0, 1.0)
     scaled: float = Field(default=0.0, ge=0, le=1)
     convention: float = Field(default=0.0, ge=0, lt=0.5)
@@ -50,7 +51,7 @@ def crop(
     image: Float32, label: UInt8, shape: Shape, how: Augmentation, rng: np.random.Generator
 ) -> tuple[Float32, UInt8]:
     """A random box of an image and its label (Z, Y, X), turned and scaled; of the wanted shape, or one slice of it."""
-    axes = tuple(int(a) for a in rng.permutation(3)) if how.symmetries else (0, 1, 2)
+    axes = tuple(int(a) for a in rng.permutation(3)) if how.symmetries is True else (0, 1, 2)
     flips = tuple(slice(None, None, int(s)) for s in (rng.choice([-1, 1], size=3) if how.symmetries else (1, 1, 1)))
     image, label = image.transpose(axes)[flips], label.transpose(axes)[flips]
     flat = rng.random() < how.flat

@@ -18,10 +18,14 @@ from segbench.errors import OutputError
 NOTES = logging.getLogger(__name__)
 
 
+def home(root: str | os.PathLike[str] | None = None) -> Path:
+    """Where what is made is kept: `root`, else $SEGBENCH_CACHE, else the user's cache folder."""
+    return Path(root or os.environ.get("SEGBENCH_CACHE") or platformdirs.user_cache_dir("segbench"))
+
+
 def folder(version: int, size: int, seed: int, root: str | os.PathLike[str] | None = None) -> Path:
-    """Folder of one (size, seed) below `root`, else $SEGBENCH_CACHE, else the user's cache folder."""
-    base = root or os.environ.get("SEGBENCH_CACHE") or platformdirs.user_cache_dir("segbench")
-    return Path(base) / "battery16" / f"{version}-{size}-{seed}"
+    """Folder of one (size, seed) of battery16, below `home`."""
+    return home(root) / "battery16" / f"{version}-{size}-{seed}"
 
 
 def read(path: Path) -> Case | None:

@@ -1,13 +1,11 @@
 """The volumes that a recipe trains on: made once, cached, normalised."""
 
-import os
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 
 from segbench.data import battery16
 from segbench.data import cache as disk
@@ -37,8 +35,7 @@ Plan = tuple[tuple[Domain, int], ...]
 
 def cache() -> Path:
     """Where training volumes are kept between runs."""
-    base = Path(os.environ.get("SEGBENCH_CACHE") or platformdirs.user_cache_dir("segbench"))
-    return base / "training" / str(battery16.GENERATOR_VERSION)
+    return disk.home() / "training" / str(battery16.GENERATOR_VERSION)
 
 
 def plan(

@@ -41,12 +41,12 @@ def export(network: Network, path: Path) -> None:
     assert program is not None
     program.save(str(path), external_data=False)
     model = onnx.load(path)
-    _forget(model)
+    forget(model)
     onnx.save(model, path)
     check(path)
 
 
-def _forget(model: onnx.ModelProto) -> None:
+def forget(model: onnx.ModelProto) -> None:
     """Removes the exporter's notes: they hold paths of this machine, and would change the file's hash with them."""
     del model.metadata_props[:]
     graph = model.graph

@@ -68,11 +68,19 @@ def measure(graph: Path, images: Sequence[Float32], sites: Sequence[Site]) -> di
     return {name: (float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)}
 
 
-def make(graph: Path, images: Sequence[Float32], sites: Sequence[Site]) -> FileCard:
-    """Measures on the first of the normalised phantoms `images` (Z, Y, X); writes `ranges.json` beside the graph."""
+def make(graph: Path, images: Sequence[Float32], sites: Sequence[Site], on: str = "") -> FileCard:
+    """Measures on the first of the normalised `images` (Z, Y, X); writes `ranges.json` beside the graph.
+
+    Args:
+        graph: The masked graph.
+        images: Phantoms, or what `on` says in words.
+        sites: Of its dropout.
+        on: Where the images are from, if they are no phantoms.
+    """
     images = images[:IMAGES]
     tensors = {name: (ROOM * low, ROOM * high) for name, (low, high) in measure(graph, images, sites).items()}
-    ranges = Ranges(on=f"{len(images)} phantoms (version {PHANTOM_VERSION}), times {ROOM}", tensors=tensors)
+    of = f"{len(images)} of {on}" if on else f"{len(images)} phantoms (version {PHANTOM_VERSION})"
+    ranges = Ranges(on=f"{of}, times {ROOM}", tensors=tensors)
     path = graph.parent / RANGES
     write_bytes(path, ranges.model_dump_json(indent=1) + "\n")
     return FileCard(path=RANGES, sha256=file_sha256(path))

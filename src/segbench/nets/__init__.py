@@ -10,14 +10,23 @@ from typing import TYPE_CHECKING, Any
 from segbench.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
+    from segbench.nets.local import Local
     from segbench.nets.network import Network
 
 NETWORKS = {
     "vnet-battery": "segbench.nets.vnet_battery:VNetBattery",
     "unet2d-battery": "segbench.nets.unet2d_battery:UNet2dBattery",
+    "unet2d-matphase": "segbench.nets.unet2d_matphase:UNet2dMatPhase",
     "vnet-sandia": "segbench.nets.vnet_sandia:VNetSandia",
     "vnet-milletari": "segbench.nets.vnet_milletari:VNetMilletari",
 }
+
+LOCALS = {
+    "lcgar": "segbench.nets.lcgar:Lcgar",
+    "resnet18": "segbench.nets.resnet18:ResNet18",
+    "unet": "segbench.nets.local_unet:LocalUNet",
+}
+"""Second networks of a cascade; these see what the first one said, and take no masks."""
 
 
 def build(name: str, **options: Any) -> "Network":  # noqa: ANN401
@@ -27,11 +36,22 @@ def build(name: str, **options: Any) -> "Network":  # noqa: ANN401
         UnknownNameError: There is no network of that name.
         InputError: It does not have one of these options.
     """
-    if name not in NETWORKS:
-        raise UnknownNameError("network", name, NETWORKS)
-    module, kind = NETWORKS[name].split(":")
-    try:
-        network: Network = getattr(import_module(module), kind)(**options)
-    except TypeError as error:
-        raise InputError(f"network {name!r}: {error}") from error
+    network: Network = _built(name, NETWORKS, "network", options)
     return network
+
+
+
+def build_local(name: str, **options: Any) -> "Local":  # noqa: ANN401
+    """Builds the second network `name` with the options of its constructor; errors as of `build`."""
+    network: Local = _built(name, LOCALS, "local network", options)
+    return network
+
+
+def _built(name: str, known: dict[str, str], what: str, options: dict[str, Any]) -> Any:  # noqa: ANN401
+    if name not in known:
+        raise UnknownNameError(what, name, known)
+    module, kind = known[name].split(":")
+    try:
+        return getattr(import_module(module), kind)(**options)
+    except TypeError as error:
+        raise InputError(f"{what} {name!r}: {error}") from error

@@ -16,12 +16,14 @@ class Network(nn.Module):
         stride: Edges of the image along (Z, Y, X) must be multiples of these.
         border: What convolutions see past the edge: zeros, or the border replicated.
         fixed_tile: The answer depends on the tile's size, as with group norm.
+        classes: How many it tells apart: two share one logit, more have a logit each.
     """
 
     sites: Sequence[Site] = ()
     stride: tuple[int, int, int] = (1, 1, 1)
     border: Literal["zero", "replicate"] = "zero"
     fixed_tile: bool = False
+    classes: int = 2
 
     def forward(self, image: Tensor, masks: Tensor) -> Tensor:
         """Logits [T, K, Z, Y, X] of an image [1 or T, 1, Z, Y, X] under masks [T, channels]."""

@@ -6,10 +6,11 @@
                                        └ pool ─ stage128      │     each up stage ends in a dropout site,
                                                   └ up64 ─ up32 ─ up16 ─ head     and so does the bottom
 
-Everything before the first site runs once for all samples, and so does the skip's half of each joining convolution.
-Upsampling and the convolution after it are one transposed convolution of kernel 4 (8 taps instead of 27). Residuals
-read the joined tensor, never the upsampled one. Borders are replicated, not zero: a slice repeated along z gives the
-same labels however often it is repeated, and a volume's face is not seen as a void.
+Stages on the way down may have sites too. Everything before the first site runs once for all samples, and so does the
+skip's half of each joining convolution. Upsampling and the convolution after it are one transposed convolution of
+kernel 4 (8 taps instead of 27). Residuals read the joined tensor, never the upsampled one. Borders are replicated, not
+zero: a slice repeated along z gives the same labels however often it is repeated, and a volume's face is not seen as a
+void.
 
 How far a convolution sees along each axis is one triple, `reach`: (1, 1, 1) here, (0, 1, 1) in `unet2d_battery`.
 Along an axis of reach r kernels are 1 + 2r long, pooling and upsampling go by 1 + r, and collapsed kernels are 1 + 3r.
@@ -135,7 +136,7 @@ class _Stage(nn.Module):
 
 
 class VNetBattery(Network):
-    """Binary, 3-D.
+    """Binary unless more classes are asked for; 3-D.
 
     Args:
         widths: Channels of each level, the last being the bottom's.
@@ -144,6 +145,9 @@ class VNetBattery(Network):
         inner: The second convolution of an up stage sees only the channels that its site keeps: half of the channels
             kept is then a quarter of the work, not half.
         light: The last up stage, at full resolution, is one convolution instead of two.
+        encoder: Channels that a sample keeps after each stage on the way down, from the image to the one above the
+            bottom; none of them: these stages have no dropout, and run once for all samples.
+        classes: Two share one logit, more have a logit each.
 
     Attributes:
         reach: Neighbours on each side that a convolution sees along (Z, Y, X): 1 or 0.
@@ -158,11 +162,17 @@ class VNetBattery(Network):
         kept: tuple[int, ...] = (64, 32, 16, 8),
         inner: bool = False,
         light: bool = False,
+        encoder: tuple[int, ...] = (),
+        classes: int = 2,
     ) -> None:
         super().__init__()
-        self.inner = inner
+        self.inner, self.classes = inner, classes
         if len(widths) < 2 or len(kept) != len(widths):
             raise TypeError(f"widths {widths} and kept {kept} need the same length, at least 2")
+        if encoder and len(encoder) != len(widths) - 1:
+            raise TypeError(f"encoder {encoder} needs one number less than widths {widths}, or none")
+        if classes < 2:
+            raise TypeError(f"classes is at least 2, not {classes}")
         z, y, x = (factor ** (len(widths) - 1) for factor in _factor(self.reach))
         self.stride = (z, y, x)
         falling, rising = zip((1, *widths[:-1]), widths, strict=True), widths[::-1]
@@ -172,11 +182,13 @@ class VNetBattery(Network):
         self.up = nn.ModuleList(
             _Stage(_Join(a, b, self.reach), b, light and i == last) for i, (a, b) in enumerate(joins)
         )
-        self.head = nn.Conv3d(widths[0], 1, 1)
-        names = ("bottom", *(f"up{level}" for level in range(len(widths) - 2, -1, -1)))
+        self.head = nn.Conv3d(widths[0], 1 if classes == 2 else classes, 1)
+        downs = tuple(f"down{level}" for level in range(len(widths) - 1))
+        names = (*downs, "bottom", *(f"up{level}" for level in range(len(widths) - 2, -1, -1)))
+        counts = (*(encoder or widths[:-1]), *kept)
         self.sites = tuple(
             Site(name=name, channels=channels, kept=count)
-            for name, channels, count in zip(names, rising, kept, strict=True)
+            for name, channels, count in zip(names, (*widths[:-1], *rising), counts, strict=True)
             if count != channels
         )
         self.site_of = tuple(self._number(name) for name in names)
@@ -189,16 +201,16 @@ class VNetBattery(Network):
         return None if number is None else columns(masks, self.sites, number)
 
     def forward(self, image: Tensor, masks: Tensor) -> Tensor:
-        """Logits [T, 1, Z, Y, X]; their sigmoid is the probability of class 1."""
+        """Logits [T, 1, Z, Y, X], of which the sigmoid is the probability of class 1; or [T, classes, Z, Y, X]."""
         x = image
         skips: list[Tensor] = []
         for level, stage in enumerate(self.down):
             if level:
                 skips.append(x)
                 x = F.max_pool3d(x, _factor(self.reach))
-            x = stage(x)
-        x = _masked(x, self._mask(masks, 0))
-        for number, (stage, skip) in enumerate(zip(self.up, reversed(skips), strict=True), start=1):
+            mask = self._mask(masks, level)
+            x = _masked(stage(x, mask=mask if self.inner and level < len(self.down) - 1 else None), mask)
+        for number, (stage, skip) in enumerate(zip(self.up, reversed(skips), strict=True), start=len(self.down)):
             mask = self._mask(masks, number)
             x = _masked(stage(x, skip, mask=mask if self.inner else None), mask)
         return self.head(x)  # type: ignore[no-any-return]

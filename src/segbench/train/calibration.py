@@ -38,11 +38,11 @@ def fit(logits: Floats, label: Floats) -> tuple[float, float]:
 
 
 def calibrate(network: Network, samples: Sequence[Sample], recipe: Recipe, on: str) -> CalibrationCard:
-    """Calibrates a trained network; `on` says in words on what."""
+    """Calibrates a trained network of two classes; `on` says in words on what."""
     said: list[Floats] = []
     labels: list[Floats] = []
     for sample, volume in validation_logits(network, samples, recipe):
-        said.append(volume.reshape(len(volume), -1)[:, ::EVERY].astype(np.float64))
+        said.append(volume[:, 0].reshape(len(volume), -1)[:, ::EVERY].astype(np.float64))
         labels.append(sample.label.reshape(-1)[::EVERY].astype(np.float64))
     logits: Floats = np.concatenate(said, axis=1)
     label: Floats = np.concatenate(labels)

@@ -26,11 +26,13 @@ class State:
         step: Optimiser steps done.
         seconds: Wall time of the steps done, over all sittings.
         history: One record for each logged step.
+        processor_s: Processor time of the steps done, in seconds, over all sittings and threads.
     """
 
     step: int
     seconds: float
     history: list[Record]
+    processor_s: float = 0.0
 
 
 def save(
@@ -51,6 +53,7 @@ def save(
         "run": run,
         "step": str(state.step),
         "seconds": str(state.seconds),
+        "processor_s": str(state.processor_s),
         "history": json.dumps(state.history),
     }
     temporary = path.with_suffix(".part")
@@ -85,4 +88,9 @@ def restore(
             _, number, name = key.split(".", 2)
             slots.setdefault(int(number), {})[name] = value
     optimiser.load_state_dict({"state": slots, "param_groups": optimiser.state_dict()["param_groups"]})
-    return State(int(metadata["step"]), float(metadata["seconds"]), json.loads(metadata["history"]))
+    return State(
+        int(metadata["step"]),
+        float(metadata["seconds"]),
+        json.loads(metadata["history"]),
+        float(metadata.get("processor_s", 0)),
+    )

@@ -11,8 +11,11 @@ from segbench.train.checkpoint import Record
 WINDOW = 50  # steps that the thick line averages
 
 
-def draw(history: list[Record], path: Path, title: str) -> None:
-    """Loss and learning rate above, validation scores below."""
+PHANTOMS = "phantoms (another simulator)"
+
+
+def draw(history: list[Record], path: Path, title: str, on: str = PHANTOMS) -> None:
+    """Loss and learning rate above, validation scores below; `on` says what was validated on."""
     figure = Figure(figsize=(7, 5.5), layout="constrained")
     FigureCanvasAgg(figure)
     above, below = figure.subplots(2, 1, sharex=True)
@@ -31,7 +34,7 @@ def draw(history: list[Record], path: Path, title: str) -> None:
     at = [float(r["step"] or 0) for r in checked]
     for key, colour in (("validation_accuracy", "C1"), ("validation_miou", "C2")):
         below.plot(at, [float(r[key] or 0) for r in checked], "o-", color=colour, label=key.replace("_", " "), ms=3)
-    below.set(xlabel="step", ylabel="phantoms (another simulator)")
+    below.set(xlabel="step", ylabel=on)
     if checked:
         below.legend(loc="lower right")
     below.grid(alpha=0.3)

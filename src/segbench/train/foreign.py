@@ -24,7 +24,7 @@ from segbench.io import file_sha256, write_bytes
 from segbench.normalisation import Normalisation, fit
 from segbench.recipe import read_toml
 from segbench.resources import folder
-from segbench.train.recipe import Recipe
+from segbench.train.recipe import DataRecipe, Recipe
 from segbench.volume import Float32, Volume
 from segbench.zoo import CARD, Model, find
 from segbench.zoo.card import Card, FileCard, ForeignCard
@@ -86,7 +86,10 @@ def _recipe(model: Model, file: Path | None) -> Recipe:
         raise InputError(
             f"{found}: not the recipe that {model.card.name} was trained with, by its hash; give that: --recipe FILE"
         )
-    return read_toml(found, Recipe)
+    recipe = read_toml(found, Recipe)
+    if not isinstance(recipe.data, DataRecipe):
+        raise InputError(f"{model.card.name}: what is foreign is fitted to volumes; it was trained on slices")
+    return recipe
 
 
 def scans(
@@ -128,6 +131,7 @@ def _looked(
     model: Model, recipe: Recipe, see: Encoder | None, progress: Progress
 ) -> Iterator[tuple[Float64, Float64 | None, bool]]:
     data, normalisation = recipe.data, model.card.input.normalisation
+    assert isinstance(data, DataRecipe)  # `_recipe` saw to it
     plan = pool.plan(data.domains, data.volumes_per_domain, data.randomised, data.first_seed, data.wide)
     paths = pool.make(plan, data.size, pool.cache(), lambda done, of, name: progress(f"making {name}", done, of))
     for number, ((domain, _), path) in enumerate(zip(plan, paths, strict=True)):

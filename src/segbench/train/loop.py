@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from segbench import nets
 from segbench.data import pool
 from segbench.data.augmentation import augment, crop
 from segbench.data.pool import Sample
+from segbench.errors import InputError
 from segbench.masks import SAMPLES, masks, ones
 from segbench.metrics.counts import confusion
 from segbench.metrics.overlap import accuracy, miou
@@ -23,8 +25,10 @@ from segbench.nets import weights
 from segbench.nets.network import Network
 from segbench.train.average import Average
 from segbench.train.checkpoint import Record, State, restore, save
-from segbench.train.losses import loss
-from segbench.train.recipe import OptimiserRecipe, Recipe
+from segbench.train.losses import class_weights, loss
+from segbench.train.recipe import DataRecipe, OptimiserRecipe, Recipe
+from segbench.train.slices import slices
+from segbench.volume import UInt8
 from segbench.zoo import find
 from segbench.zoo.card import CalibrationCard
 
@@ -34,13 +38,19 @@ VALIDATION_SAMPLES = 4
 
 def recipe_hash(recipe: Recipe) -> str:
     """What a checkpoint belongs to: the recipe less how often it is looked at."""
-    looks = {"validate_every", "checkpoint_every", "limits", "title"}
-    text = recipe.model_dump_json(exclude=looks if recipe.start else looks | {"start"})
-    return hashlib.sha256(text.encode()).hexdigest()
+    left: dict[str, Any] = dict.fromkeys(("validate_every", "checkpoint_every", "limits", "title"), True)
+    # what recipes did not have from the start is left out at its default, so that checkpoints outlive new keys
+    if not recipe.start:
+        left["start"] = True
+    if recipe.mean == "probability":
+        left["mean"] = True
+    if recipe.normalisation.mode == "z-score":
+        left["normalisation"] = {"mode"}
+    return hashlib.sha256(recipe.model_dump_json(exclude=left).encode()).hexdigest()
 
 
-def learning_rate(step: int, steps: int, recipe: OptimiserRecipe) -> float:
-    """The rate of the step that comes after `step` steps."""
+def learning_rate(step: float, steps: int, recipe: OptimiserRecipe) -> float:
+    """The rate of the step that comes after `step` steps; of a budget, the steps that its used share stands for."""
     if step < recipe.warmup_steps:
         return recipe.learning_rate * (step + 1) / recipe.warmup_steps
     if recipe.schedule == "sandia":
@@ -51,7 +61,7 @@ def learning_rate(step: int, steps: int, recipe: OptimiserRecipe) -> float:
 
 
 def make_batch(samples: Sequence[Sample], recipe: Recipe, step: int) -> tuple[Tensor, Tensor]:
-    """Images and targets [B, 1, Z, Y, X] of one step."""
+    """Images [B, 1, Z, Y, X] of one step, and what `losses.loss` takes as targets."""
     rng = np.random.default_rng([recipe.seed, step])
     images, labels = [], []
     for _ in range(recipe.batch):
@@ -60,8 +70,8 @@ def make_batch(samples: Sequence[Sample], recipe: Recipe, step: int) -> tuple[Te
         image = augment(image, recipe.augmentation, rng)
         images.append(np.broadcast_to(image, recipe.crop))
         labels.append(np.broadcast_to(label, recipe.crop))
-    target = torch.from_numpy(np.stack(labels)[:, None]).float()
-    return torch.from_numpy(np.stack(images)[:, None]), target
+    target = torch.from_numpy(np.stack(labels))
+    return torch.from_numpy(np.stack(images)[:, None]), target.long() if recipe.softmax else target[:, None].float()
 
 
 def step_masks(network: Network, recipe: Recipe, step: int) -> Tensor:
@@ -73,14 +83,14 @@ def step_masks(network: Network, recipe: Recipe, step: int) -> Tensor:
 def validation_logits(
     network: Network, samples: Sequence[Sample], recipe: Recipe
 ) -> Iterator[tuple[Sample, npt.NDArray[np.float32]]]:
-    """Each validation volume with the logits [T, Z, Y, X] of a few samples; no augmentation."""
+    """Each validation volume with the logits [T, K, Z, Y, X] of a few samples; no augmentation."""
     sites = network.sites
     drawn = torch.from_numpy(masks(sites, recipe.seed, range(VALIDATION_SAMPLES)) if sites else ones(sites))
     network.eval()
     with torch.inference_mode(), _autocast(recipe):
         for sample in samples:
             logits = network(torch.from_numpy(sample.image)[None, None], drawn)
-            yield sample, logits[:, 0].float().numpy()
+            yield sample, logits.float().numpy()
     network.train()
 
 
@@ -88,12 +98,21 @@ def validate(
     network: Network, samples: Sequence[Sample], recipe: Recipe, calibration: CalibrationCard | None = None
 ) -> Record:
     """Scores of the mean of a few samples on the validation volumes, pooled."""
-    counts = np.zeros((2, 2), dtype=np.int64)
-    scale, shift = (calibration.scale, calibration.shift) if calibration else (1.0, 0.0)
+    classes = len(recipe.classes)
+    counts = np.zeros((classes, classes), dtype=np.int64)
     for sample, logits in validation_logits(network, samples, recipe):
-        probability = torch.sigmoid(torch.from_numpy(logits) * scale + shift).mean(dim=0).numpy()
-        counts += confusion(sample.label, (probability > 0.5).astype(np.uint8), 2)
+        counts += confusion(sample.label, _labels(torch.from_numpy(logits), recipe, calibration), classes)
     return {"validation_accuracy": accuracy(counts), "validation_miou": miou(counts)}
+
+
+def _labels(logits: Tensor, recipe: Recipe, calibration: CalibrationCard | None) -> UInt8:
+    """Labels (Z, Y, X) of the logits [T, K, Z, Y, X] of a few samples."""
+    if recipe.softmax:
+        said = logits if recipe.mean == "logits" else torch.softmax(logits, dim=1)
+        return said.mean(dim=0).argmax(dim=0).numpy().astype(np.uint8)
+    scale, shift = (calibration.scale, calibration.shift) if calibration else (1.0, 0.0)
+    probability = torch.sigmoid(logits[:, 0] * scale + shift).mean(dim=0).numpy()
+    return (probability > 0.5).astype(np.uint8)
 
 
 def _autocast(recipe: Recipe) -> torch.autocast:
@@ -110,8 +129,10 @@ def make_optimiser(network: Network, recipe: OptimiserRecipe) -> torch.optim.Opt
 def training_data(
     recipe: Recipe, cache: Path, progress: pool.Progress | None = None
 ) -> tuple[list[Sample], list[Sample]]:
-    """The recipe's training and validation volumes."""
+    """The recipe's training and validation volumes, or slices."""
     data = recipe.data
+    if not isinstance(data, DataRecipe):
+        return slices(data, recipe.normalisation, progress)
     plan = pool.plan(data.domains, data.volumes_per_domain, data.randomised, data.first_seed, data.wide)
     paths = pool.make(plan, data.size, cache, progress)
     samples = [
@@ -125,10 +146,16 @@ def started(recipe: Recipe) -> Network:
     """The network as it is before the first step.
 
     Raises:
-        InputError: There is no model of the name that it is to start from, or it is another network.
+        InputError: There is no model of the name that it is to start from, or it is another network; or the network
+            tells another number of classes apart.
     """
     torch.manual_seed(recipe.seed)
     network = nets.build(recipe.network.kind, **recipe.network.options)
+    if network.classes != len(recipe.classes):
+        raise InputError(
+            f"recipe {recipe.name}: {recipe.network.kind} tells {network.classes} classes apart, not "
+            f"{len(recipe.classes)} ({', '.join(recipe.classes)}): set network.options.classes"
+        )
     if recipe.start is not None:
         weights.load(network, find(recipe.start).weights)
     return network
@@ -140,6 +167,7 @@ def fit(
     out: Path,
     report: Report | None = None,
     steps: int | None = None,
+    budget_s: float | None = None,
 ) -> tuple[Network, State]:
     """Trains, or goes on where the checkpoint in `out` stands.
 
@@ -149,6 +177,9 @@ def fit(
         out: Folder of `checkpoint.safetensors`.
         report: Called with every step's record.
         steps: Stop after this many steps; the schedule stays that of the recipe.
+        budget_s: Stop after this much processor time of the process in seconds, which a busy machine does not change;
+            the schedule goes by the larger share of steps and budget. Threads that wait for each other use it up too,
+            so compare at one thread. What is trained then depends on the machine's speed.
     """
     network = started(recipe)
     network.train()
@@ -157,26 +188,44 @@ def fit(
     average = Average(network, recipe.optimiser.average) if recipe.optimiser.average else None
     state = restore(path, network, optimiser, run, average) if path.exists() else State(0, 0.0, [])
     result = average.network if average else network
-    last = min(recipe.steps, steps or recipe.steps)
+    last, budget = min(recipe.steps, steps or recipe.steps), budget_s or math.inf
+    weights = _class_weights(data[0], recipe)
     before, start = state.seconds, time.perf_counter()
+    used, begun = state.processor_s, time.process_time()
     with ThreadPoolExecutor(1) as ahead:
         upcoming = ahead.submit(make_batch, data[0], recipe, state.step)
-        while state.step < last:
+        while state.step < last and state.processor_s < budget:
             images, target = upcoming.result()
             upcoming = ahead.submit(make_batch, data[0], recipe, state.step + 1)
-            record = _step(network, optimiser, recipe, state.step, images, target)
+            rate = learning_rate(_reached(state, recipe, budget), recipe.steps, recipe.optimiser)
+            record = _step(network, optimiser, recipe, state.step, rate, images, target, weights)
             state.step += 1
             if average is not None:
                 average.update(network, state.step)
             state.seconds = before + time.perf_counter() - start
-            if state.step % recipe.validate_every == 0 or state.step == last:
+            state.processor_s = used + time.process_time() - begun
+            ends = state.step == last or state.processor_s >= budget
+            if state.step % recipe.validate_every == 0 or ends:
                 record |= validate(result, data[1], recipe)
             state.history.append(record)
-            if state.step % recipe.checkpoint_every == 0 or state.step == last:
+            if state.step % recipe.checkpoint_every == 0 or ends:
                 save(path, network, optimiser, state, run, average)
             if report is not None:
                 report(record)
     return result.eval(), state
+
+
+def _reached(state: State, recipe: Recipe, budget_s: float) -> float:
+    """Steps of the schedule that are done, or that the used share of the budget stands for, if that is more."""
+    return max(state.step, recipe.steps * state.processor_s / budget_s) if budget_s < math.inf else state.step
+
+
+def _class_weights(samples: Sequence[Sample], recipe: Recipe) -> Tensor | None:
+    """Of more than two classes, by their shares of all training images; two go by the shares of each batch."""
+    if not recipe.softmax or not recipe.loss.balance:
+        return None
+    counts = sum(np.bincount(sample.label.ravel(), minlength=len(recipe.classes)) for sample in samples)
+    return class_weights(np.asarray(counts), recipe.loss.balance)
 
 
 def _step(
@@ -184,15 +233,16 @@ def _step(
     optimiser: torch.optim.Optimizer,
     recipe: Recipe,
     step: int,
+    rate: float,
     images: Tensor,
     target: Tensor,
+    weights: Tensor | None,
 ) -> Record:
-    rate = learning_rate(step, recipe.steps, recipe.optimiser)
     for group in optimiser.param_groups:
         group["lr"] = rate
     with _autocast(recipe):
         logits = network(images, step_masks(network, recipe, step))
-    value = loss(logits, target, recipe.loss)
+    value = loss(logits, target, recipe.loss, weights)
     optimiser.zero_grad(set_to_none=True)
     value.backward()  # type: ignore[no-untyped-call]
     if recipe.optimiser.clip_norm is not None:

@@ -1,5 +1,9 @@
-"""Losses over binary logits, in float32 whatever the network ran in."""
+"""Losses over logits of two classes or more, in float32 whatever the network ran in."""
 
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,18 +18,58 @@ def balanced_weights(target: Tensor, balance: float) -> Tensor:
     return 1 + balance * (weights - 1)
 
 
+def class_weights(counts: npt.NDArray[np.int64], balance: float) -> Tensor:
+    """Weights [K] that are proportional to (share of the class)^-balance, and 1 in the mean over all voxels.
+
+    Args:
+        counts: Voxels of each class in the training images; a class that there is none of weighs nothing.
+        balance: See `LossRecipe`.
+    """
+    share = counts / counts.sum()
+    weights = np.where(counts > 0, np.maximum(share, 1 / counts.sum()) ** -balance, 0)
+    return torch.from_numpy((weights / (share * weights).sum()).astype(np.float32))
+
+
 def soft_jaccard(probability: Tensor, target: Tensor) -> Tensor:
     """Mean over both classes of 1 - soft Jaccard, with one voxel of smoothing; 0 is perfect."""
-    total = probability.new_zeros(())
-    for p, y in ((probability, target), (1 - probability, 1 - target)):
+    return _soft_jaccard([(probability, target), (1 - probability, 1 - target)])
+
+
+def _soft_jaccard(classes: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """The same of pairs of probability and 0/1 target, one of each class."""
+    total = classes[0][0].new_zeros(())
+    for p, y in classes:
         shared = (p * y).sum()
         total = total + 1 - (shared + 1) / (p.sum() + y.sum() - shared + 1)
-    return total / 2
+    return total / len(classes)
 
 
-def loss(logits: Tensor, target: Tensor, recipe: LossRecipe) -> Tensor:
-    """Scalar loss of logits [B, 1, Z, Y, X] against 0/1 targets of the same shape."""
-    logits = logits.float()
+def loss(logits: Tensor, target: Tensor, recipe: LossRecipe, weights: Tensor | None = None) -> Tensor:
+    """Scalar loss of logits against targets.
+
+    Args:
+        logits: [B, 1, Z, Y, X] of two classes, [B, K, Z, Y, X] of more.
+        target: 0/1 of the same shape, or classes [B, Z, Y, X] as integers.
+        recipe: Of the loss.
+        weights: Of each of K classes (`class_weights`); None weighs voxels alike.
+    """
+    return (
+        _binary(logits.float(), target, recipe)
+        if logits.shape[1] == 1
+        else _softmax(logits.float(), target, recipe, weights)
+    )
+
+
+def _softmax(logits: Tensor, target: Tensor, recipe: LossRecipe, weights: Tensor | None) -> Tensor:
+    value = F.cross_entropy(logits, target, weight=weights)
+    if recipe.jaccard:
+        shares = torch.softmax(logits, dim=1)
+        pairs = [(shares[:, k], (target == k).to(shares.dtype)) for k in range(shares.shape[1])]
+        value = value + recipe.jaccard * _soft_jaccard(pairs)
+    return value
+
+
+def _binary(logits: Tensor, target: Tensor, recipe: LossRecipe) -> Tensor:
     weights = balanced_weights(target, recipe.balance) if recipe.balance else None
     value = F.binary_cross_entropy_with_logits(logits, target, weight=weights)
     if recipe.jaccard:

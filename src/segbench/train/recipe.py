@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from segbench.data import fib
 from segbench.data.augmentation import Augmentation
 from segbench.data.randomisation import Family
 from segbench.normalisation import Normalisation
@@ -63,6 +64,15 @@ class FibRecipe(Strict):
     seed: int = Field(default=0, ge=0)
 
 
+def _source(value: object) -> str:
+    """Which recipe of data is meant: only those of slices name their source."""
+    named = "source" in value if isinstance(value, dict) else isinstance(value, FibRecipe)
+    return "slices" if named else "volumes"
+
+
+Data = Annotated[Annotated[DataRecipe, Tag("volumes")] | Annotated[FibRecipe, Tag("slices")], Discriminator(_source)]
+
+
 class OptimiserRecipe(Strict):
     """Adam or AdamW and its schedule.
 
@@ -88,11 +98,13 @@ class OptimiserRecipe(Strict):
 
 
 class LossRecipe(Strict):
-    """Binary cross-entropy, weighted against class imbalance, plus soft Jaccard.
+    """Cross-entropy, weighted against class imbalance, plus soft Jaccard.
 
     Attributes:
-        balance: 0 weighs voxels alike, 1 weighs classes alike.
-        jaccard: Weight of the soft Jaccard loss of both classes; it does not see imbalance.
+        balance: 0 weighs voxels alike, 1 weighs classes alike. Between them, two classes weigh what lies between by the
+            shares of the batch; more classes weigh (share in the training images)^-balance, so that 0.5 is the inverse
+            square root.
+        jaccard: Weight of the soft Jaccard loss, mean over classes; it does not see imbalance.
     """
 
     balance: float = Field(default=0.0, ge=0, le=1)
@@ -121,7 +133,9 @@ class Recipe(Strict):
         batch: Boxes a step.
         crop: Voxels of a box along (Z, Y, X); one number for a cube.
         precision: Of the forward pass.
-        calibrate: Fit a scale and a shift of the logits on the validation volumes; published models have none.
+        calibrate: Fit a scale and a shift of the logits on the validation volumes; published models have none. Of two
+            classes only.
+        mean: What T samples have the mean taken of, see `zoo.card.Card`; of more than two classes only.
         validate_every: Steps between validations.
         checkpoint_every: Steps between checkpoints.
     """
@@ -138,13 +152,38 @@ class Recipe(Strict):
     crop: Annotated[Triple, BeforeValidator(_cube)] = (64, 64, 64)
     precision: Literal["f32", "bf16"] = "f32"
     calibrate: bool = True
+    mean: Literal["probability", "logits"] = "probability"
     validate_every: int = Field(default=500, ge=1)
     checkpoint_every: int = Field(default=250, ge=1)
     classes: tuple[str, ...] = ("void", "active")
     network: NetworkRecipe
-    data: DataRecipe
+    data: Data
     normalisation: Normalisation = Normalisation()
     augmentation: Augmentation = Augmentation()
     optimiser: OptimiserRecipe = OptimiserRecipe()
     loss: LossRecipe = LossRecipe()
     tile: TileRecipe
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Recipe":
+        if isinstance(self.data, FibRecipe):
+            if self.classes != fib.CLASSES:
+                raise ValueError(f"the classes of {self.data.source} are {list(fib.CLASSES)}, not {list(self.classes)}")
+            if self.crop[0] != 1:
+                raise ValueError(f"a crop of slices is 1 deep, not {self.crop[0]}: crop = [1, Y, X]")
+            if self.augmentation.symmetries is True:
+                raise ValueError('slices keep their axes: augmentation.symmetries is "flips" or false')
+        elif len(self.classes) != 2:
+            raise ValueError(f"simulated volumes have two classes, not {len(self.classes)}")
+        if self.softmax and self.augmentation.scaled:
+            raise ValueError(f"augmentation.scaled rescales labels of two classes, not of {len(self.classes)}")
+        if self.softmax and self.calibrate and "calibrate" in self.model_fields_set:
+            raise ValueError("calibrate: only a model of two classes is calibrated")
+        if not self.softmax and self.mean != "probability":
+            raise ValueError("mean: only of a model of more than two classes it may be that of logits")
+        return self
+
+    @property
+    def softmax(self) -> bool:
+        """More than two classes: a logit each. Two classes share one logit, of which the sigmoid is taken."""
+        return len(self.classes) > 2

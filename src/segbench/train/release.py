@@ -18,7 +18,8 @@ from segbench.nets.network import Network
 from segbench.train.calibration import calibrate
 from segbench.train.checkpoint import State
 from segbench.train.loop import validate
-from segbench.train.recipe import Recipe
+from segbench.train.recipe import DataRecipe, FibRecipe, Recipe
+from segbench.train.slices import said
 from segbench.zoo import CARD, Model, find
 from segbench.zoo.card import Card, FileCard, FilesCard, InputCard, NetworkCard, TrainingCard
 from segbench.zoo.page import page
@@ -27,21 +28,40 @@ WEIGHTS, GRAPH, README = "weights.safetensors", "model.onnx", "README.md"
 
 
 def release(
-    network: Network, recipe: Recipe, recipe_file: Path, state: State, held_back: list[Sample], out: Path
+    network: Network,
+    recipe: Recipe,
+    recipe_file: Path,
+    state: State,
+    held_back: list[Sample],
+    out: Path,
+    images: int = 0,
+    budget_s: float | None = None,
 ) -> Card:
     """Writes a trained network's weights, graph, ranges, reference, README and card; the card pins the others.
 
     Where the runtime that measures activation ranges is not installed, they are left for `segbench zoo ranges`.
+
+    Args:
+        network: Trained; its weights are rounded.
+        recipe: Of the training.
+        recipe_file: Where it was read.
+        state: Where the training ended.
+        held_back: What is validated, calibrated and measured on.
+        out: Folder of the model.
+        images: How many it was trained on; said of slices.
+        budget_s: Of the training's processor time, if it had one.
     """
     weights.round_weights(network)
-    on = f"{len(held_back)} phantoms (version {PHANTOM_VERSION})"
-    calibration = calibrate(network, held_back, recipe, on) if recipe.calibrate else None
+    on = _held_back(recipe, len(held_back))
+    calibration = calibrate(network, held_back, recipe, on) if recipe.calibrate and not recipe.softmax else None
     scores = validate(network, held_back, recipe, calibration)
     network.eval()
     weights.save(network, out / WEIGHTS)
     graph.export(network, out / GRAPH)
     seen = [sample.image for sample in held_back]
-    measured = ranges.make(out / GRAPH, seen, network.sites) if ranges.measurable() else None
+    measured = (
+        ranges.make(out / GRAPH, seen, network.sites, on if recipe.softmax else "") if ranges.measurable() else None
+    )
     losses = [float(record["loss"] or np.nan) for record in state.history[-100:]]
     card = Card(
         name=recipe.name,
@@ -49,7 +69,8 @@ def release(
         title=recipe.title,
         licence=recipe.licence,
         classes=recipe.classes,
-        activation="sigmoid",
+        activation="softmax" if recipe.softmax else "sigmoid",
+        mean=recipe.mean,
         limits=recipe.limits,
         network=NetworkCard(
             kind=recipe.network.kind, options=recipe.network.options, parameters=network.parameter_count()
@@ -73,16 +94,20 @@ def release(
             recipe=recipe_file.name,
             recipe_sha256=file_sha256(recipe_file),
             start=None if recipe.start is None else started(recipe.start),
-            data=_data(recipe),
-            domains=recipe.data.domains,
-            labels=recipe.data.labels,
+            data=_data(recipe, images),
+            domains=recipe.data.domains if isinstance(recipe.data, DataRecipe) else (),
+            labels=recipe.data.labels if isinstance(recipe.data, DataRecipe) else "cleaned human-like",
             seed=recipe.seed,
             steps=state.step,
+            epochs=state.step * recipe.batch / images if isinstance(recipe.data, FibRecipe) and images else None,
             hours=round(state.seconds / 3600, 3),
+            processor_s=round(state.processor_s, 1) or None,
+            budget_s=budget_s,
             device=f"{processor()}, {cores()} cores",
             torch=str(torch.__version__),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             loss=float(np.mean(losses)),
+            validation=on if isinstance(recipe.data, FibRecipe) else None,
             validation_accuracy=float(scores["validation_accuracy"] or np.nan),
             validation_miou=float(scores["validation_miou"] or np.nan),
         ),
@@ -104,8 +129,16 @@ def started(name: str) -> str:
     )
 
 
-def _data(recipe: Recipe) -> str:
+def _held_back(recipe: Recipe, count: int) -> str:
+    if isinstance(recipe.data, FibRecipe):
+        return f"{count} validation slices of {recipe.data.source} ({recipe.data.split} split)"
+    return f"{count} phantoms (version {PHANTOM_VERSION})"
+
+
+def _data(recipe: Recipe, images: int) -> str:
     data = recipe.data
+    if isinstance(data, FibRecipe):
+        return said(data, images)
     named = f"{data.volumes_per_domain} volumes each of {', '.join(data.domains)}" if data.domains else ""
     wide = f" (wide: {', '.join(data.wide)})" if data.wide else ""
     drawn = f"{data.randomised} volumes of randomised domains{wide}" if data.randomised else ""

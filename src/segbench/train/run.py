@@ -5,13 +5,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from segbench.data import pool
 from segbench.errors import OutputError
 from segbench.io.atomic import check_output_folder
 from segbench.recipe import read_toml
 from segbench.train import curves, loop
 from segbench.train.checkpoint import Record
-from segbench.train.recipe import Recipe
+from segbench.train.recipe import FibRecipe, Recipe
 from segbench.train.release import release
 from segbench.zoo.card import Card
 
@@ -24,6 +26,8 @@ def train(
     stepping: Callable[[Record], None] | None = None,
     seed: int | None = None,
     start: str | None = None,
+    budget_s: float | None = None,
+    threads: int | None = None,
 ) -> Card:
     """Makes the data, trains or resumes, and releases.
 
@@ -35,6 +39,8 @@ def train(
         stepping: Called with every step's record.
         seed: In place of the recipe's: a sibling on the same volumes.
         start: In place of the recipe's: weights of another model of the same network.
+        budget_s: Stop after this much processor time in seconds; see `loop.fit`.
+        threads: That PyTorch computes with; as many as there are cores by default.
 
     Raises:
         InputError: The recipe is wrong, what it starts from is missing or another network, or the checkpoint belongs to
@@ -47,11 +53,23 @@ def train(
     if recipe.start is not None:
         loop.started(recipe)  # weights that do not fit are told now, not after all volumes are made
     check_output_folder(out)
-    with _alone(out):
+    with _alone(out), _threads(threads):
         data = loop.training_data(recipe, pool.cache(), making)
-        network, state = loop.fit(recipe, data, out, stepping, steps)
-        curves.draw(state.history, out / "curves.png", f"{recipe.name}, recipe {recipe_file.name}")
-        return release(network, recipe, recipe_file, state, list(data[1]), out)
+        network, state = loop.fit(recipe, data, out, stepping, steps, budget_s)
+        on = f"validation slices of {recipe.data.source}" if isinstance(recipe.data, FibRecipe) else curves.PHANTOMS
+        curves.draw(state.history, out / "curves.png", f"{recipe.name}, recipe {recipe_file.name}", on)
+        return release(network, recipe, recipe_file, state, list(data[1]), out, len(data[0]), budget_s)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """PyTorch on so many threads meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

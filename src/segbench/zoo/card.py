@@ -88,9 +88,13 @@ class TrainingCard(Strict):
         start: The model whose weights it started from, in words; None: from random ones.
         data: In words, with the generator's version.
         domains: Domains of battery16 among it, at other seeds than the benchmark's.
+        epochs: Training images seen, over how many there are; None where boxes are cut out of volumes.
         hours: Wall time on `device`.
+        processor_s: Processor time of all threads, in seconds; None where it was not measured.
+        budget_s: Processor time at which it stopped; None: it was trained by steps alone.
         loss: Mean of the last hundred steps.
-        validation_accuracy: Of a few samples' calibrated mean on the phantoms, volumes of another simulator.
+        validation: What was validated on, in words; None: phantoms, volumes of another simulator.
+        validation_accuracy: Of a few samples' calibrated mean there.
         validation_miou: Likewise.
     """
 
@@ -102,11 +106,15 @@ class TrainingCard(Strict):
     labels: str
     seed: int
     steps: int
+    epochs: float | None = None
     hours: float
+    processor_s: float | None = None
+    budget_s: float | None = None
     device: str
     torch: str
     finished: str
     loss: float
+    validation: str | None = None
     validation_accuracy: float
     validation_miou: float
 

@@ -22,11 +22,10 @@ def page(card: Card) -> str:
 
 Made from `card.toml` by `segbench train`; edit the recipe `train/{trained.recipe}`, not this page.
 
-    segbench eval --zoo {card.name} --domain all
+    segbench eval --zoo {card.name} --domain all{" --data battery-fib" if "battery-fib" in trained.data else ""}
 
-- **Classes**: {", ".join(f"{i} {name}" for i, name in enumerate(card.classes))}; class 1 where the mean probability
-  exceeds {card.threshold}.
-- **Input**: one channel, axes (Z, Y, X); {clipping}z-score of the whole volume.
+- **Classes**: {", ".join(f"{i} {name}" for i, name in enumerate(card.classes))}; {_label(card)}.
+- **Input**: one channel, axes (Z, Y, X); {clipping}{_scaled(card)}.
 - **Tile**: core {" x ".join(map(str, card.input.core))}, halo {" x ".join(map(str, card.input.halo))}\
 {"; fixed size, because the answer depends on it" if card.input.fixed_tile else ""}.
 {_seams(card)}- **Network**: {card.network.kind}, {card.network.parameters:,} parameters.
@@ -43,8 +42,8 @@ Masks are an input of the graph, made from (seed, sample); sample t is one netwo
 ## Training
 
 {trained.steps} steps in {trained.hours:.2f} h on {trained.device}, seed {trained.seed}, PyTorch {trained.torch}.
-{_start(card)}Data: {trained.data}; {trained.labels} labels.
-On phantoms, volumes of another simulator that it never learned from, it reached accuracy
+{_budget(card)}{_start(card)}Data: {trained.data}; {trained.labels} labels.
+On {trained.validation or "phantoms, volumes of another simulator that it never learned from"}, it reached accuracy
 {trained.validation_accuracy:.4f} and mIoU {trained.validation_miou:.4f}.
 {_seeds(card)}{_calibration(card)}{_conformal(card)}
 
@@ -56,6 +55,28 @@ On phantoms, volumes of another simulator that it never learned from, it reached
 
 {limits}
 """
+
+
+def _label(card: Card) -> str:
+    if card.activation == "sigmoid":
+        return f"class 1 where the mean probability\n  exceeds {card.threshold}"
+    mean = "probability" if card.mean == "probability" else "logit, and probabilities\n  are the softmax of these"
+    return f"that of the largest mean {mean}"
+
+
+def _scaled(card: Card) -> str:
+    if card.input.normalisation.mode == "z-score":
+        return "z-score of the whole volume"
+    return "scaled\n  to the range from -1 to 1 of the whole volume"
+
+
+def _budget(card: Card) -> str:
+    trained = card.training
+    if trained.processor_s is None:
+        return ""
+    seen = "" if trained.epochs is None else f", {trained.epochs:.1f} epochs"
+    stopped = "" if trained.budget_s is None else f" (stopped at a budget of {trained.budget_s:.0f} s)"
+    return f"Processor time {trained.processor_s:.0f} s{stopped}{seen}.\n"
 
 
 def _int8(card: Card) -> str:

@@ -1,5 +1,6 @@
 """battery-fib: simulated low-contrast slices of an electrode with three phases, as in the MatPhase study."""
 
+from segbench.data.fib.labels import clean
 from segbench.data.fib.split import SPLITS, Pairs, Split, SplitName, split
 from segbench.data.fib.volume import CLASSES, DOMAINS, FIB_VERSION, SHAPE, Fib, load
 
@@ -13,6 +14,7 @@ __all__ = [
     "Pairs",
     "Split",
     "SplitName",
+    "clean",
     "load",
     "split",
 ]

@@ -1,20 +1,28 @@
-"""The volume that the slices are of: image, labels and truth, a pure function of a seed."""
+"""The volume that the slices are of: image, labels and truth, a pure function of a domain and a seed."""
 
-import hashlib
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
+from segbench.data import cache as disk
+from segbench.data.case import Case, data_hash
+from segbench.data.fib.labels import Labelling, label
+from segbench.data.fib.scan import Scan, scan
+from segbench.data.fib.specimen import Electrode, Shape, build
+from segbench.errors import InputError, UnknownNameError
 from segbench.volume import Float32, UInt8
 
 CLASSES = ("pore", "carbon", "nickel")
-SHAPE = (133, 224, 256)
+SHAPE: Shape = (133, 224, 256)
 """Slices 200 nm apart, rows, columns."""
-FIB_VERSION = 0
+FIB_VERSION = 1
 """Bumped whenever an array would change."""
-DOMAINS = ("clean", "specimen-2", "low-dose")
+
+_SCAN = Scan()
+_MADE = {"clean": (0, _SCAN), "specimen-2": (1, _SCAN), "low-dose": (0, replace(_SCAN, noise=1.5 * _SCAN.noise))}
+DOMAINS = tuple(_MADE)
 """Of `segbench eval`: the clean split's test slices; another specimen; the first one scanned with less dose."""
 
 
@@ -35,21 +43,42 @@ class Fib:
     hash: str
 
 
-def load(domain: str = "clean", seed: int = 0, progress: Callable[[int, int, str], None] | None = None) -> Fib:
+def load(
+    domain: str = "clean",
+    seed: int = 0,
+    progress: Callable[[int, int, str], None] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+) -> Fib:
     """The volume of a domain, from the cache or made.
 
     Args:
         domain: Out of `DOMAINS`.
         seed: Another one gives another volume.
-        progress: Called with (made, to make, name).
+        progress: Called with (made, to make, name) after a volume had to be made.
+        cache: Folder to keep it in; default $SEGBENCH_CACHE, else the user's cache folder.
     """
-    rng = np.random.default_rng([seed, DOMAINS.index(domain) % 2])
-    solid = gaussian_filter(rng.standard_normal(SHAPE, dtype=np.float32), 6)
-    fine = gaussian_filter(rng.standard_normal(SHAPE, dtype=np.float32), 3)
-    nickel = solid > np.quantile(solid, 0.4)
-    pore = ~nickel & (fine > np.quantile(fine[~nickel], 0.65))
-    truth = np.where(nickel, 2, np.where(pore, 0, 1)).astype(np.uint8)
-    grey = np.array([0.30, 0.36, 1.0], np.float32)[truth]
-    image = gaussian_filter(grey, 1) + 0.1 * gaussian_filter(rng.standard_normal(SHAPE, dtype=np.float32), 0.7)
-    digest = hashlib.sha256(image.tobytes() + truth.tobytes()).hexdigest()
-    return Fib(image.astype(np.float32), truth, truth, digest)
+    if domain not in DOMAINS:
+        raise UnknownNameError("domain", domain, DOMAINS)
+    path = disk.home(cache) / "battery-fib" / f"{FIB_VERSION}-{seed}" / f"{domain}.npz"
+    case = disk.read(path)
+    if case is None:
+        case = make(domain, seed)
+        disk.write(path, case)
+        if progress is not None:
+            progress(1, 1, domain)
+    return Fib(case.image, case.truth, case.label, data_hash(case))
+
+
+def make(domain: str, seed: int = 0, shape: Shape = SHAPE) -> Case:
+    """Simulates a volume; the same arguments give the same bits.
+
+    "clean" and "low-dose" share specimen, labels and every error of the scan but its photons.
+    """
+    if seed < 0:
+        raise InputError(f"seed {seed} is negative: seeds start at 0")
+    specimen, settings = _MADE[domain]
+    geometry, scanning, labelling = (np.random.default_rng([seed, specimen, part]) for part in range(3))
+    photons = np.random.default_rng([seed, DOMAINS.index(domain), 3])
+    built = build(shape, geometry, Electrode())
+    image = scan(built, scanning, photons, settings)
+    return Case(domain, image, built.truth, label(built, labelling, Labelling()))

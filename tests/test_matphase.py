@@ -1,0 +1,280 @@
+"""MatPhase's later stages, each on a toy whose right answer is known."""
+
+import numpy as np
+import pytest
+import torch
+
+from segbench import nets
+from segbench.errors import UnknownNameError
+from segbench.export.second import export_doubt, export_local
+from segbench.nets.doubt import Doubt
+from segbench.nets.network import Network
+from segbench.nets.resnet18 import ResNet18
+from segbench.train.matphase.curriculum import Curriculum, ordered
+from segbench.train.matphase.doubt import threshold_of, train_doubt, wrongness
+from segbench.train.matphase.local import aggregated, build, class_weights, classified, train_local
+from segbench.train.matphase.patches import Patches, dense, hidden, one_hot
+from segbench.train.matphase.recipe import DoubtRecipe, LocalRecipe
+from segbench.train.matphase.said import Said, mean_logits, say, summed_up
+from segbench.train.matphase.stage import Stage
+from segbench.train.recipe import OptimiserRecipe
+
+K = 3
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def planted(images=4, height=20, width=24, seed=0):
+    """Slices whose first network is wrong, and knows it in its logits, in a band of columns.
+
+    Where it is right the logit of the class is 6 above the others; where it is wrong all logits are small and alike
+    (the paper's assumption A2), and the image says the class.
+    """
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, K, (images, -(-height // 5), -(-width // 5))).astype(np.uint8)
+    label = blocks.repeat(5, axis=1).repeat(5, axis=2)[:, :height, :width]
+    image = (label - 1 + 0.1 * rng.standard_normal(label.shape)).astype(np.float32)
+    wrong = np.zeros(label.shape, bool)
+    wrong[:, :, 5:10] = True
+    said = np.where(wrong, (label + rng.integers(1, K, label.shape)) % K, label)
+    high = np.where(wrong, 0.3, 6.0)
+    mean = rng.normal(0, 0.05, (images, K, height, width))
+    np.put_along_axis(mean, said[:, None], (high + rng.normal(0, 0.05, label.shape))[:, None], axis=1)
+    return summed_up(image, label, mean.astype(np.float32)), wrong
+
+
+@pytest.mark.parametrize(("edge", "parameters"), [(11, 22_835), (17, 35_123), (25, 55_603)])
+def test_lcgar_has_the_parameters_of_the_paper(edge, parameters):
+    assert nets.build_local("lcgar", classes=3, edge=edge).parameter_count() == parameters
+
+
+def test_resnet18_has_the_published_parameters():
+    assert ResNet18(classes=1000, channels=3).parameter_count() == 11_689_512
+    network = ResNet18(classes=3, edge=11).eval()
+    assert network(torch.zeros(2, 4, 11, 11), torch.zeros(2, 3)).shape == (2, 3)
+
+
+def test_an_unknown_local_network_is_named():
+    with pytest.raises(UnknownNameError, match="local network"):
+        nets.build_local("vgg")
+
+
+def test_said_is_what_the_formulas_say():
+    said, wrong = planted()
+    assert np.array_equal(said.wrong, wrong)
+    p = np.exp(said.mean.astype(float))
+    p /= p.sum(axis=1, keepdims=True)
+    assert np.allclose(said.entropy, -(p * np.log(p)).sum(axis=1), atol=1e-5)
+    pixels = np.array([0, 481, 480 * 3 + 25])  # 20 x 24 = 480 pixels an image
+    features = said.features(pixels)
+    assert np.array_equal(features[1, :3], said.mean[1, :, 0, 1])
+    assert features[2, 3] == said.entropy[3, 1, 1]
+
+
+class Toy(Network):
+    """Logit k of sample t is k + mask_t times the image."""
+
+    sites = ()
+    stride = (1, 8, 8)
+
+    def forward(self, image, masks):
+        each = torch.arange(K).reshape(1, K, 1, 1, 1)
+        return each + image * masks.sum(dim=1).reshape(-1, 1, 1, 1, 1)
+
+
+def test_the_mean_is_of_logits_and_of_all_samples():
+    image = np.random.default_rng(0).normal(size=(13, 10)).astype(np.float32)  # no multiples of 8
+    drawn = np.arange(7, dtype=np.float32)[:, None]  # more than are run at once
+    found = mean_logits(Toy(), image, drawn)
+    assert found.shape == (K, 13, 10)
+    assert np.allclose(found, np.arange(K)[:, None, None] + 3 * image, atol=1e-6)
+
+
+def test_a_killed_stage_goes_on_where_it_was(tmp_path):
+    image = np.random.default_rng(0).normal(size=(5, 8, 8)).astype(np.float32)
+    label = np.zeros(image.shape, np.uint8)
+    whole = say(Stage(tmp_path / "a", "said"), Toy(), image, label, 2, 0)
+    seen = []
+
+    def stop(done, of):
+        seen.append(done)
+        if done == 2:
+            raise KeyboardInterrupt
+
+    stage = Stage(tmp_path / "b", "said")
+    with pytest.raises(KeyboardInterrupt):
+        say(stage, Toy(), image, label, 2, 0, stop)
+    assert stage.done is None
+    seen.clear()
+    resumed = say(stage, Toy(), image, label, 2, 0, lambda done, of: seen.append(done))
+    assert seen == [3, 4, 5]
+    assert np.array_equal(whole.mean, resumed.mean)
+    assert stage.done.steps == 5
+
+
+def test_doubt_finds_planted_errors(tmp_path):
+    said, _ = planted()
+    held_back, wrong = planted(seed=1)
+    recipe = DoubtRecipe(epochs=80, batch=128, optimiser=OptimiserRecipe(learning_rate=1e-2), recall=1.0, most=0.5)
+    network, done = train_doubt(Stage(tmp_path, "doubt"), said, held_back, recipe, seed=0)
+    found = wrongness(network, held_back)
+    assert found[wrong].min() > 0.9
+    assert found[~wrong].max() < 0.1
+    assert done.facts["recall"] == 1.0
+    assert done.facts["doubted"] == pytest.approx(wrong.mean())
+
+
+def test_the_threshold_catches_its_share_or_stops_at_the_most():
+    rng = np.random.default_rng(0)
+    probability = rng.random(1000).astype(np.float32)
+    wrong = rng.random(1000) < probability**2
+    at = threshold_of(probability, wrong, recall=0.8, most=1.0)
+    caught = np.count_nonzero(wrong & (probability > at)) / np.count_nonzero(wrong)
+    assert 0.8 <= caught < 0.81
+    at = threshold_of(probability, wrong, recall=1.0, most=0.1)
+    assert np.count_nonzero(probability > at) == 100
+    assert threshold_of(np.ones(10, np.float32), np.ones(10, bool), 1.0, 1.0) < 1  # a card's threshold is below 1
+
+
+def test_usi_orders_by_uncertainty():
+    entropy = np.random.default_rng(0).random(500).astype(np.float32)
+    up, down = ordered(entropy, "usi", 0), ordered(entropy, "reversed", 0)
+    assert np.all(np.diff(entropy[up]) >= 0)
+    assert np.all(np.diff(entropy[down]) <= 0)
+    assert sorted(ordered(entropy, "random", 0)) == list(range(500))
+    assert np.abs(np.corrcoef(np.arange(500), entropy[ordered(entropy, "random", 0)])[0, 1]) < 0.2
+
+
+def test_the_pool_grows_from_certain_to_all():
+    entropy = np.random.default_rng(0).random(1000).astype(np.float32)
+    curriculum = Curriculum(entropy, LocalRecipe(start=0.2, full=0.5, batch=64), 0)
+    for share, part in ((0.0, 0.2), (0.25, 0.6), (0.5, 1.0), (1.0, 1.0)):
+        limit = np.sort(entropy)[round(part * 1000) - 1]
+        assert curriculum.pool(share).size == round(part * 1000)
+        assert entropy[curriculum.batch(7, share)].max() <= limit
+    assert np.array_equal(curriculum.batch(7, 0.3), curriculum.batch(7, 0.3))
+    reverse = Curriculum(entropy, LocalRecipe(order="reversed", start=0.2, batch=64), 0)
+    assert entropy[reverse.batch(0, 0.0)].min() >= np.sort(entropy)[800]
+    sort = Curriculum(entropy, LocalRecipe(pace="sort", batch=500), 0)
+    assert np.array_equal(np.concatenate([sort.batch(2, 0.5), sort.batch(3, 0.6)]), np.argsort(entropy))
+
+
+def test_classes_are_zero_where_doubted():
+    said, wrong = planted()
+    codes = hidden(said.classes, wrong, K)
+    seen = one_hot(torch.from_numpy(codes), K).numpy()
+    assert not seen.transpose(1, 0, 2, 3)[:, wrong].any()
+    right = seen.transpose(1, 0, 2, 3)[:, ~wrong]
+    assert np.array_equal(right.argmax(axis=0), said.classes[~wrong])
+    assert np.array_equal(right.sum(axis=0), np.ones(right.shape[1]))
+
+
+@pytest.mark.parametrize("edge", [3, 11])
+def test_patches_equal_a_loop_over_pixels(edge):
+    said, wrong = planted(images=2, height=9, width=13)
+    codes, half = hidden(said.classes, wrong, K), edge // 2
+    pixels = np.arange(said.label.size)
+    found = Patches(said.image, codes, K, edge, ("image", "classes"))(pixels).numpy()
+    for pixel, patch in zip(pixels, found, strict=True):
+        n, y, x = np.unravel_index(pixel, said.image.shape)
+        for dy in range(edge):
+            for dx in range(edge):
+                at = n, np.clip(y + dy - half, 0, 8), np.clip(x + dx - half, 0, 12)
+                expected = np.zeros(1 + K, np.float32)
+                expected[0] = said.image[at]
+                if not wrong[at]:
+                    expected[1 + said.classes[at]] = 1
+                assert np.array_equal(patch[:, dy, dx], expected)
+    whole = dense(said.image, codes, K, half, ("image", "classes"))
+    assert np.array_equal(whole[1, :, 4 : 4 + edge, 6 : 6 + edge], found[9 * 13 + 4 * 13 + 6])
+
+
+def test_what_is_not_seen_is_zero():
+    said, wrong = planted(images=1)
+    codes = hidden(said.classes, wrong, K)
+    image_only = Patches(said.image, codes, K, 3, ("image", "logits"))(np.arange(50))
+    assert not image_only[:, 1:].any()
+    assert image_only[:, 0].any()
+    assert not dense(said.image, codes, K, 2, ("classes",))[:, 0].any()
+
+
+def test_the_aggregator_takes_the_local_class_where_doubted():
+    first, local = np.zeros((1, 2, 2), np.uint8), np.full((1, 2, 2), 2, np.uint8)
+    doubted = np.array([[[True, False], [False, True]]])
+    assert np.array_equal(aggregated(local, first, doubted), [[[2, 0], [0, 2]]])
+
+
+def test_class_weights():
+    labels = np.repeat(np.array([0, 1, 2], np.uint8), [10, 30, 60])
+    weights = class_weights(labels, K, 1.0).numpy()
+    assert np.allclose(weights * [10, 30, 60], 100 / 3)
+    assert np.allclose(class_weights(labels, K, 0.0), 1)
+    assert np.isclose((class_weights(labels, K, 0.5).numpy() * [0.1, 0.3, 0.6]).sum(), 1)
+
+
+@pytest.mark.parametrize("kind", ["lcgar", "unet"])
+def test_the_local_network_mends_what_the_image_tells(tmp_path, kind):
+    said, wrong = planted(images=6)
+    held_back, doubted = planted(seed=1)
+    rate = OptimiserRecipe(learning_rate=1e-2)
+    epochs = 15 if kind == "lcgar" else 200
+    recipe = LocalRecipe(kind=kind, edge=5, widths=(4, 8), epochs=epochs, batch=64, slices=2, optimiser=rate, start=0.5)
+    network, _ = train_local(Stage(tmp_path, "local"), said, wrong, recipe, seed=0)
+    found = classified(network, held_back, doubted, doubted, recipe)
+    assert np.array_equal(found[~doubted], held_back.classes[~doubted])
+    assert (held_back.classes == held_back.label)[doubted].mean() == 0
+    assert (found == held_back.label)[doubted].mean() > 0.9
+
+
+@pytest.mark.parametrize("kind", ["lcgar", "resnet18", "unet"])
+def test_graphs_equal_torch(tmp_path, kind):
+    runtime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    network = build(LocalRecipe(kind=kind, edge=11, widths=(4, 8, 16)), K)
+    if network.kind == "patch":
+        given = {"patches": torch.randn(7, 4, 11, 11), "context": torch.randn(7, 3)}
+    else:
+        given = {"image": torch.randn(2, 4, 29, 34)}  # no multiples of the coarsest pixel
+    network.train()
+    for _ in range(3):
+        network(*given.values())  # statistics that are not the initial ones
+    export_local(network, K, tmp_path / "local.onnx")
+    session = runtime.InferenceSession(tmp_path / "local.onnx", providers=["CPUExecutionProvider"])
+    assert {port.name for port in session.get_inputs()} == set(given)
+    found = session.run(["logits"], {name: value.numpy() for name, value in given.items()})[0]
+    with torch.inference_mode():
+        assert np.allclose(found, network(*given.values()).numpy(), atol=2e-5)
+    assert not network.training
+
+
+def test_the_graph_of_doubt_equals_torch(tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    network = Doubt(K)
+    network.standardise(torch.randn(4), torch.rand(4) + 0.5)
+    export_doubt(network, tmp_path / "doubt.onnx")
+    session = runtime.InferenceSession(tmp_path / "doubt.onnx", providers=["CPUExecutionProvider"])
+    features = torch.randn(5, 4)
+    with torch.inference_mode():
+        expected = network(features).numpy()
+    assert np.allclose(session.run(["logits"], {"features": features.numpy()})[0], expected, atol=1e-6)
+
+
+def test_the_margin_of_the_unet_is_what_it_sees():
+    """What is further away than half an edge does not move a pixel's answer; within it, something does."""
+    torch.manual_seed(0)
+    network = build(LocalRecipe(kind="unet", widths=(4, 8)), K).eval()
+    half = network.edge // 2
+    image = torch.randn(1, 4, 64, 64)
+    far, near = image.clone(), image.clone()
+    far[:, :, : 32 - half] += 5
+    near[:, :, : 32 - half + 3] += 5
+    with torch.inference_mode():
+        expected = network(image)[..., 32, 20:40]
+        assert torch.allclose(network(far)[..., 32, 20:40], expected, atol=1e-5)
+        assert not torch.allclose(network(near)[..., 32, 20:40], expected, atol=1e-5)
