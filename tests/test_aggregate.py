@@ -77,7 +77,7 @@ def test_what_is_said_is_what_the_metrics_define(tiny, threads):
     fitted = CalibrationCard(scale=SCALE, shift=SHIFT, on="a test", nll_before=1, nll_after=1)
     card = card.model_copy(update={"calibration": fitted})
     given = logits(5, (4, 6, 9))
-    found = said(given, card, keep=2, threads=threads)
+    found = said(given[:, None], card, keep=2, threads=threads)
     p = expit(given.astype(np.float64) * SCALE + SHIFT).astype(np.float32)
     meant = binary(p)
     np.testing.assert_allclose(found.probability, meant.mean, atol=5e-7)

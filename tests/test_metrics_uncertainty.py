@@ -44,9 +44,23 @@ def test_of_several_classes_it_is_the_definition(t, k, seed):
     np.testing.assert_allclose(found.mean, mean, atol=1e-6)
     np.testing.assert_allclose(found.entropy, entr(mean).sum(0), atol=3e-6)
     np.testing.assert_allclose(found.mutual, entr(mean).sum(0) - entr(p).sum(1).mean(0), atol=5e-6)
-    spread = np.subtract(*np.percentile(p, [70, 30], axis=0)).max(0)
-    np.testing.assert_allclose(found.spread, spread, atol=1e-6)
-    np.testing.assert_allclose(found.deviation, p.std(0).max(0), atol=1e-6)
+    called = found.mean.argmax(0)[None]
+    spread = np.subtract(*np.percentile(p, [70, 30], axis=0))
+    np.testing.assert_allclose(found.spread, np.take_along_axis(spread, called, 0)[0], atol=1e-6)
+    np.testing.assert_allclose(found.deviation, np.take_along_axis(p.std(0), called, 0)[0], atol=1e-6)
+
+
+def test_of_what_is_said_in_the_end_where_that_is_not_the_mean_of_the_samples():
+    p = np.random.default_rng(1).dirichlet(np.full(3, 0.4), (5, 40)).transpose(0, 2, 1).astype(np.float32)
+    said = np.random.default_rng(2).dirichlet(np.full(3, 0.2), 40).T.astype(np.float32)
+    found, own = categorical(p, said), np.take_along_axis(p, said.argmax(0)[None, None], 1)[:, 0].astype(np.float64)
+    np.testing.assert_array_equal(found.mean, said)
+    np.testing.assert_allclose(found.entropy, entr(said).sum(0), atol=3e-6)
+    more = entr(said.astype(np.float64)).sum(0) - entr(p.astype(np.float64)).sum(1).mean(0)
+    assert (more < -0.1).any()
+    np.testing.assert_allclose(found.mutual, np.maximum(more, 0), atol=5e-6)
+    np.testing.assert_allclose(found.deviation, own.std(0), atol=1e-6)
+    np.testing.assert_allclose(found.spread, np.subtract(*np.percentile(own, [70, 30], axis=0)), atol=1e-6)
 
 
 def test_two_classes_are_the_same_as_yes_or_no():

@@ -224,7 +224,7 @@ class Fake:
         if "blind" in self.faults and not np.array_equal(image, self.seen):
             logits = logits + np.float32(50)
         if self.kind == "aggregated":
-            found = said(logits[:, 0], self.model.card)
+            found = said(logits, self.model.card)
             maps = {"mean": found.probability, "entropy": found.entropy, "mutual_information": found.mutual}
             outputs = {name: value[None, None] for name, value in maps.items()}
         else:

@@ -35,6 +35,7 @@ def load(
         InputError: There is no such model, or its files are not those that its card pins.
         EngineError: The engine is missing or refuses, or the artifact was not verified here.
     """
+    from segbench.cascade import cascade_of
     from segbench.engines import start
     from segbench.foreign import look_of
     from segbench.predict import Predictor
@@ -42,7 +43,7 @@ def load(
 
     model = find(name)
     started = start(model, engine, precision, threads, device=device, thin=thin, unverified=unverified)
-    return Predictor(model.card, started, look_of(model, started))
+    return Predictor(model.card, started, look_of(model, started), cascade_of(model, started))
 
 
 def open_volume(

@@ -9,7 +9,11 @@ from segbench.zoo import Model
 
 
 class Fake:
-    """Logits are the normalised grey value plus a shift of each sample, which its masks decide."""
+    """Logits are the normalised grey value plus a shift of each sample, which its masks decide.
+
+    Of a softmax model they are those of K classes that lie 2 apart along that value g: c g - c^2 / 2 for the class
+    around c, so that each class is called somewhere and the samples disagree at its ends.
+    """
 
     name = "fake"
     version = "1"
@@ -25,7 +29,9 @@ class Fake:
             raise EngineError("engine 'fake' has no thin sampling; openvino and onnxruntime have")
         self.precision = precision
         self._columns = sum(site.channels for site in model.card.dropout)
-        self._classes = 1 if model.card.activation == "sigmoid" else len(model.card.classes)
+        count = len(model.card.classes)
+        centres = np.arange(1 - count, count, 2, dtype=np.float32) if model.card.activation == "softmax" else None
+        self._centres = None if centres is None else centres.reshape(1, -1, 1, 1, 1)
 
     def bind(self, masks: Float32) -> Bound:
         """See `Engine.bind`."""
@@ -36,6 +42,8 @@ class Fake:
         def run(image: Float32, inner: Box = WHOLE) -> Float32:
             assert image.shape[:2] == (1, 1)
             logits = 2 * image[(..., *inner)] + shift.reshape(-1, 1, 1, 1, 1)
-            return np.repeat(logits, self._classes, axis=1).astype(np.float32)
+            if self._centres is not None:
+                logits = self._centres * logits - self._centres**2 / 2
+            return logits.astype(np.float32)
 
         return run

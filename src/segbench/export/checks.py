@@ -80,7 +80,7 @@ def normalisation(found: Card, reference: Reference) -> Check:
 
 def calibration(found: Card, reference: Reference) -> Check:
     """The card makes of the reference's logits the probabilities that were released."""
-    mean = said(reference.logits[:, 0], found).probability[None, None]
+    mean = said(reference.logits, found).probability[None, None]
     apart = compare("mean", mean, reference.mean, EXACT)
     if apart.passed:
         line = "gives the reference's probabilities"

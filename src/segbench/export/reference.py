@@ -50,7 +50,7 @@ def draw(model: Model) -> Reference:
     drawn = masks(card.dropout, SEED, SAMPLES) if card.dropout else np.repeat(ones(card.dropout), len(SAMPLES), axis=0)
     bind = start(model, "torch", threads=1).bind
     logits, deterministic = (_run(bind(each), image) for each in (drawn, ones(card.dropout)))
-    found = said(logits[:, 0], card)
+    found = said(logits, card)
     return Reference(
         grey=grey,
         image=image,

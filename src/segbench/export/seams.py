@@ -35,7 +35,7 @@ def measure(model: Model, engine: Engine, volumes: int = VOLUMES) -> SeamsCard:
         image = Volume(phantom(number, edge).image)
         scaling = fit(card.input.normalisation, image)
         near, far = (
-            said(run(scaled(image, tile, scaling), tile.inner)[:, 0], card)
+            said(run(scaled(image, tile, scaling), tile.inner), card)
             for tile in (_tile(card, edge, times) for times in (1, 2))
         )
         changed += int(np.count_nonzero(near.labels != far.labels))

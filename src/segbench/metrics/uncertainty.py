@@ -40,8 +40,8 @@ class Uncertainty:
         mean: Mean probability, shape (...) of class 1, or (K, ...) of every class.
         entropy: Predictive entropy in nats, shape (...), in [0, ln K].
         mutual: Mutual information in nats, shape (...), in [0, entropy].
-        spread: Percentile 70 - percentile 30, shape (...), in [0, 1]; of K classes the largest.
-        deviation: Population standard deviation, shape (...), in [0, 0.5]; of K classes the largest.
+        spread: Percentile 70 - percentile 30, shape (...), in [0, 1]; of K classes that of the likeliest.
+        deviation: Population standard deviation, shape (...), in [0, 0.5]; of K classes that of the likeliest.
     """
 
     mean: Float32
@@ -72,29 +72,36 @@ def binary(samples: Float32) -> Uncertainty:
     return Uncertainty(*(a.reshape(samples.shape[1:]) for a in (mean, entropy, mutual, spread, deviation)))
 
 
-def categorical(samples: Float32) -> Uncertainty:
+def categorical(samples: Float32, mean: Float32 | None = None) -> Uncertainty:
     """Uncertainty of a segmentation into K classes; for K = 2 the same as `binary`.
 
     Args:
         samples: Probability of each class, shape (T, K, ...) with T >= 1, float32 in [0, 1], adding up to 1
             over K.
+        mean: What is said in the end, shape (K, ...), where that is not the mean of the samples: the softmax of mean
+            logits, as MatPhase has it. Mutual information is 0 where it is surer than they are.
     """
     if samples.ndim < 2 or not samples.shape[0] or not samples.shape[1]:
         raise InputError(f"uncertainty needs samples of shape (T, K, ...), got {samples.shape}")
     t, k = samples.shape[:2]
     flat = np.asarray(samples, dtype=np.float32).reshape(t, k, -1)
-    mean = np.empty(flat.shape[1:], dtype=np.float32)
+    said = np.empty(flat.shape[1:], dtype=np.float32)
+    if mean is not None:
+        said[:] = np.asarray(mean, dtype=np.float32).reshape(k, -1)
     entropy, mutual, spread, deviation = (np.empty(flat.shape[2], dtype=np.float32) for _ in range(4))
     for chunk in _chunks(flat.shape[2]):
-        block = np.array(flat[:, :, chunk])  # a copy: it will be sorted
-        mean[:, chunk] = _mean(block)
-        entropy[chunk] = _surprise(mean[:, chunk]).sum(axis=0)
+        block = flat[:, :, chunk]
+        if mean is None:
+            said[:, chunk] = _mean(block)
+        entropy[chunk] = _surprise(said[:, chunk]).sum(axis=0)
         mutual[chunk] = entropy[chunk] - _mean(_surprise(block).sum(axis=1))
-        deviation[chunk] = _deviation(block, mean[:, chunk]).max(axis=0)
-        spread[chunk] = _spread(block).max(axis=0)
+        called = said[:, chunk].argmax(axis=0)[None, None]
+        own = np.take_along_axis(block, called, axis=1)[:, 0]  # a copy: it will be sorted
+        deviation[chunk] = _deviation(own, _mean(own))
+        spread[chunk] = _spread(own)
     np.clip(mutual, 0, entropy, out=mutual)
     rest = samples.shape[2:]
-    return Uncertainty(mean.reshape(k, *rest), *(a.reshape(rest) for a in (entropy, mutual, spread, deviation)))
+    return Uncertainty(said.reshape(k, *rest), *(a.reshape(rest) for a in (entropy, mutual, spread, deviation)))
 
 
 def relative(measure: Float32, name: str) -> Float32:

@@ -50,12 +50,12 @@ def aggregate(
     mean, expected, spread, deviation = (np.empty(logits.shape[2:], np.float32) for _ in range(4))
     active = np.zeros(len(logits), np.int64)
     calibration = np.array([scale, shift, threshold], np.float32)
-    _plane(logits, z, calibration, *_order(len(logits)), mean, expected, spread, deviation, active, keep)
+    _plane(logits, z, calibration, *order(len(logits)), mean, expected, spread, deviation, active, keep)
     return mean, expected, spread, deviation, active
 
 
 @cache
-def _order(samples: int) -> tuple[Int64, Int64, Float32]:
+def order(samples: int) -> tuple[Int64, Int64, Float32]:
     """Pairs of a sorting network [n, 2]; ranks just below and above both percentiles [4]; the weights between [2]."""
     pairs = np.array(network(samples), np.int64).reshape(-1, 2)
     ranks, weights = [], []
@@ -106,9 +106,9 @@ def _plane(
                     total[i] * share
                 )  # never above 1: sums of T are at most T, and T * share rounds to 1
                 expected[y, first + i] = entropy[i] * share
-            _deviation(p, mean[y, first : first + n], share, deviation[y, first : first + n])
+            deviate(p, mean[y, first : first + n], share, deviation[y, first : first + n])
             for pair in range(len(pairs)):
-                _exchange(p[pairs[pair, 0]], p[pairs[pair, 1]], n)
+                exchange(p[pairs[pair, 0]], p[pairs[pair, 1]], n)
             for i in range(n):
                 low = p[ranks[0], i] + (p[ranks[1], i] - p[ranks[0], i]) * weights[0]
                 high = p[ranks[2], i] + (p[ranks[3], i] - p[ranks[2], i]) * weights[1]
@@ -148,7 +148,7 @@ def _sample(
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _deviation(p: Float32, mean: Float32, share: np.float32, deviation: Float32) -> None:
+def deviate(p: Float32, mean: Float32, share: np.float32, deviation: Float32) -> None:
     """Population standard deviation of the samples about their mean, which is known: nothing cancels."""
     n = len(mean)
     for i in range(n):
@@ -163,7 +163,7 @@ def _deviation(p: Float32, mean: Float32, share: np.float32, deviation: Float32)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _exchange(one: Float32, other: Float32, n: int) -> None:
+def exchange(one: Float32, other: Float32, n: int) -> None:
     """The smaller values into `one`."""
     for i in range(n):
         a, b = one[i], other[i]

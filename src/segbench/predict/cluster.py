@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
+from segbench.cascade import Cascade, cascade_of
 from segbench.engines import Engine, start
 from segbench.errors import InputError, OutputError, SegbenchError
 from segbench.foreign import Look, look_of
@@ -53,7 +54,7 @@ class _Context:
     folder: Folder
 
 
-_STARTED: dict[tuple[str, str, Start], tuple[Engine, Result, Look | None]] = {}
+_STARTED: dict[tuple[str, str, Start], tuple[Engine, Result, Look | None, Cascade | None]] = {}
 """Of this worker, so that masks are bound and arrays opened once."""
 
 
@@ -101,11 +102,12 @@ def _compute(context: _Context, number: int, tile: Tile) -> None:
         # whoever asked has proved it, or insists
         engine = start(model, how.engine, how.precision, how.threads, device=how.device, thin=how.thin, unverified=True)
         grid = tiles(model.card, job.wanted.shape)
-        result = Result(context.folder.result, grid, job.wanted.keep_samples)
+        result = Result(context.folder.result, grid, job.wanted.keep_samples, doubts=model.card.cascade is not None)
         _STARTED.clear()  # of another result
-        _STARTED[key] = (engine, result, look_of(model, engine))
-    engine, result, seeing = _STARTED[key]
-    compute_tiles(context.volume, model, engine, job, context.folder, result, [(number, tile)], seeing=seeing)
+        _STARTED[key] = (engine, result, look_of(model, engine), cascade_of(model, engine))
+    engine, result, seeing, cascade = _STARTED[key]
+    one = [(number, tile)]
+    compute_tiles(context.volume, model, engine, job, context.folder, result, one, seeing=seeing, cascade=cascade)
 
 
 @contextmanager

@@ -3,11 +3,13 @@
     RESULT.zarr                  maps (c, z, y, x), uint16, whole numbers of `UNIT`
       0, 1, 2 …                  full resolution, then half of it, …
       labels/segmentation/0 …    labels (z, y, x), uint8
+      labels/doubted/0 …         1 where a model's second network decided, where it has one
       labels/sample-0000/0 …     labels of single samples, where they were asked for
 
 A chunk is the core of a tile, so that every tile writes files of its own, and each appears whole or not at all.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,10 +28,14 @@ Array = Any  # zarr.Array; zarr is imported where it is needed
 UNIT = 1e-3
 """Maps are whole numbers of this: probabilities, or nats; so the error is at most half of it."""
 MAPS = ("probability", "entropy", "mutual_information", "spread")
-HIGHEST = {"probability": 1.0, "entropy": 0.693, "mutual_information": 0.693, "spread": 1.0}
+NATS = ("entropy", "mutual_information")
 MAP_COLOURS = {"probability": "FFFFFF", "entropy": "FF8000", "mutual_information": "00C0FF", "spread": "C060FF"}
-COLOURS = ((0, 0, 0, 0), (230, 159, 0, 160), (86, 180, 233, 160), (0, 158, 115, 160), (204, 121, 167, 160))
-SEGMENTATION = "segmentation"
+# The first is what lies around; the others are told apart by people of any colour vision (Okabe, Ito).
+COLOURS = (
+    (0, 0, 0, 0), (230, 159, 0, 160), (86, 180, 233, 160), (0, 158, 115, 160), (204, 121, 167, 160),
+    (240, 228, 66, 160), (0, 114, 178, 160), (213, 94, 0, 160),
+)  # fmt: skip
+SEGMENTATION, DOUBTED = "segmentation", "doubted"
 WRITE_ALL: Any = {"write_empty_chunks": True}
 """A chunk of zeros is a file as well: what is missing was not computed."""
 
@@ -41,17 +47,24 @@ class Result:
         path: Folder of the group.
         grid: Of the tiles; its cores are the chunks.
         keep: How many samples' labels are kept.
+        doubts: Whether the model has a second network, so that there is a label image of where it decided.
     """
 
-    def __init__(self, path: Path, grid: Grid, keep: int) -> None:
-        self.path, self.grid, self.keep = path, grid, keep
+    def __init__(self, path: Path, grid: Grid, keep: int, doubts: bool = False) -> None:
+        self.path, self.grid, self.keep, self.doubts = path, grid, keep, doubts
         self.shapes = tuple(level_shapes(grid.volume, max(grid.cores)))
         self._open: dict[str, Array] = {}
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the label images."""
-        return (SEGMENTATION, *(f"sample-{number:04d}" for number in range(self.keep)))
+        second = (DOUBTED,) if self.doubts else ()
+        return (SEGMENTATION, *second, *self.samples)
+
+    @property
+    def samples(self) -> tuple[str, ...]:
+        """Names of those of single samples."""
+        return tuple(f"sample-{number:04d}" for number in range(self.keep))
 
     def make(self) -> None:
         """Writes the metadata of all arrays and groups; the same again where they are there already."""
@@ -98,7 +111,9 @@ class Result:
         for channel, values in enumerate((found.probability, found.entropy, found.mutual, found.spread)):
             self.array("0")[(channel, *at)] = quantised(values)
         self.array(f"labels/{SEGMENTATION}/0")[at] = found.labels
-        for name, labels in zip(self.labels[1:], found.samples, strict=True):
+        if found.doubted is not None:
+            self.array(f"labels/{DOUBTED}/0")[at] = found.doubted
+        for name, labels in zip(self.samples, found.samples, strict=True):
             self.array(f"labels/{name}/0")[at] = labels
 
     def describe(self, job: Job, summary: dict[str, Any]) -> None:
@@ -106,9 +121,10 @@ class Result:
         import zarr
 
         image = {"image": "../../"}
-        colours = [{"label-value": n, "rgba": list(COLOURS[n % len(COLOURS)])} for n in range(len(job.classes))]
-        named = [{"label-value": n, "segbench:class": name} for n, name in enumerate(job.classes)]
         for name in self.labels:
+            classes = ("sure", DOUBTED) if name == DOUBTED else job.classes
+            colours = [{"label-value": n, "rgba": list(COLOURS[n % len(COLOURS)])} for n in range(len(classes))]
+            named = [{"label-value": n, "segbench:class": each} for n, each in enumerate(classes)]
             scales = self._multiscales(name, job, channels=False, kind="mode")
             described: dict[str, Any] = {"colors": colours, "properties": named, "source": image}
             group = zarr.open_group(self.path / "labels" / name, mode="r+")
@@ -117,9 +133,10 @@ class Result:
         labels.attrs.put({"ome": {"version": "0.5", "labels": list(self.labels)}})
         scales = self._multiscales(self.path.stem, job, channels=True, kind="mean")
         root = zarr.open_group(self.path, mode="r+")
+        channels = [_channel(name, len(job.classes)) for name in MAPS]
         root.attrs.put(
             {
-                "ome": {"version": "0.5", "multiscales": scales, "omero": {"channels": [_channel(m) for m in MAPS]}},
+                "ome": {"version": "0.5", "multiscales": scales, "omero": {"channels": channels}},
                 "segbench": summary,
             }
         )
@@ -144,8 +161,8 @@ class Result:
         return [{"name": name, "axes": axes, "datasets": datasets, "type": kind}]
 
 
-def _channel(name: str) -> dict[str, Any]:
-    highest = round(HIGHEST[name] / UNIT)
+def _channel(name: str, classes: int) -> dict[str, Any]:
+    highest = round((math.log(classes) if name in NATS else 1) / UNIT)
     return {
         "label": name,
         "color": MAP_COLOURS[name],
@@ -164,5 +181,5 @@ def level_shapes(shape: Shape, enough: int) -> Iterator[Shape]:
 
 
 def quantised(values: Float32) -> npt.NDArray[np.uint16]:
-    """Values in [0, 1] as whole numbers of `UNIT`."""
+    """Probabilities or nats as whole numbers of `UNIT`."""
     return np.asarray(np.rint(values / np.float32(UNIT)), dtype=np.uint16)

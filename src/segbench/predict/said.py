@@ -1,13 +1,16 @@
 """What a model says of one tile: from the logits of T samples to labels and maps of uncertainty."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from segbench.cascade import Refined
 from segbench.metrics.uncertainty import binary_entropy
 from segbench.predict.aggregate import aggregate
+from segbench.predict.classes import empty, several
 from segbench.volume import Float32, UInt8
 from segbench.zoo.card import Card
 
@@ -18,13 +21,15 @@ class Said:
 
     Attributes:
         labels: Class of each voxel, uint8 (Z, Y, X).
-        probability: Mean probability of class 1, float32 (Z, Y, X).
+        probability: Of class 1 where there are two classes, else of the called one, float32 (Z, Y, X).
         entropy: Predictive entropy in nats, float32 (Z, Y, X).
         mutual: Mutual information in nats, float32 (Z, Y, X).
-        spread: Percentile 70 - percentile 30 of the samples, float32 (Z, Y, X).
-        deviation: Population standard deviation of the samples' probabilities, float32 (Z, Y, X).
-        active: Voxels of class 1 in each sample alone, int64 (T,).
+        spread: Percentile 70 - percentile 30 of the samples' probabilities of that class, float32 (Z, Y, X).
+        deviation: Their population standard deviation, float32 (Z, Y, X).
+        active: Voxels of class 1 in each sample alone, int64 (T,); of each class, (K, T), where there are more than two.
         samples: Labels of the first samples, uint8 (N, Z, Y, X), as many as were asked for.
+        probabilities: Of each class, float32 (K, Z, Y, X); None where there are two.
+        doubted: Where a second network decided, bool (Z, Y, X); None where there is none.
     """
 
     labels: UInt8
@@ -35,16 +40,32 @@ class Said:
     deviation: Float32
     active: npt.NDArray[np.int64]
     samples: UInt8
+    probabilities: Float32 | None = None
+    doubted: npt.NDArray[np.bool_] | None = None
 
 
-def said(logits: Float32, card: Card, keep: int = 0, threads: int = 1) -> Said:
-    """What logits (T, Z, Y, X) say; the labels of the first `keep` samples are kept."""
+def said(logits: Float32, card: Card, keep: int = 0, threads: int = 1, refined: Refined | None = None) -> Said:
+    """What logits [T, C, Z, Y, X] say; C is 1 for a sigmoid.
+
+    Args:
+        logits: Of a core.
+        card: Of the model.
+        keep: So many samples' own labels are kept.
+        threads: That work side by side.
+        refined: What the model's second network says; nothing of a model without one.
+    """
+    if card.activation == "softmax":
+        return _softmax(np.ascontiguousarray(logits), card, keep, threads, refined)
+    return _sigmoid(np.ascontiguousarray(logits[:, 0]), card, keep, threads)
+
+
+def _sigmoid(logits: Float32, card: Card, keep: int, threads: int) -> Said:
+    """Of logits (T, Z, Y, X) of class 1."""
     shape = logits.shape[1:]
     labels, samples = np.empty(shape, np.uint8), np.empty((keep, *shape), np.uint8)
     probability, entropy, mutual, spread, deviation = (np.empty(shape, np.float32) for _ in range(5))
     active = np.zeros((shape[0], len(logits)), np.int64)
     scale, shift = (1.0, 0.0) if card.calibration is None else (card.calibration.scale, card.calibration.shift)
-    logits = np.ascontiguousarray(logits)
 
     def plane(z: int) -> None:
         found = aggregate(logits, z, scale, shift, card.threshold, samples[:, z])
@@ -53,10 +74,36 @@ def said(logits: Float32, card: Card, keep: int = 0, threads: int = 1) -> Said:
         entropy[z] = binary_entropy(mean) if len(logits) > 1 else expected  # one pass agrees with itself, exactly
         np.clip(entropy[z] - expected, 0, entropy[z], out=mutual[z])
 
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(plane, range(shape[0])):
-            pass
+    _planes(plane, shape[0], threads)
     return Said(labels, probability, entropy, mutual, spread, deviation, active.sum(axis=0), samples)
+
+
+def _softmax(logits: Float32, card: Card, keep: int, threads: int, refined: Refined | None) -> Said:
+    """Of logits (T, K, Z, Y, X)."""
+    maps, scale = empty(logits.shape, keep), 1.0 if card.calibration is None else card.calibration.scale
+    local, doubted = np.empty((0, 0, 0, 0), np.float32), np.empty((0, 0, 0), np.bool_)
+    if refined is not None:
+        local, doubted = np.ascontiguousarray(refined.probability), np.ascontiguousarray(refined.doubted)
+
+    def plane(z: int) -> None:
+        several(logits, z, scale, card.mean == "logits", local, doubted, maps)
+
+    _planes(plane, logits.shape[2], threads)
+    active, two = maps.active.sum(axis=0), len(card.classes) == 2
+    return Said(
+        maps.labels,
+        *maps.values,
+        active[1] if two else active,
+        maps.samples,
+        None if two else maps.probabilities,
+        None if refined is None else doubted,
+    )
+
+
+def _planes(plane: Callable[[int], None], depth: int, threads: int) -> None:
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(plane, range(depth)):
+            pass
 
 
 def calibrated(logits: Float32, card: Card) -> Float32:

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from segbench.cascade import Cascade, Refined
 from segbench.engines import Bound
 from segbench.errors import InputError
 from segbench.masks import SAMPLES, masks, ones
 from segbench.normalisation import Normalised, Scaling
+from segbench.predict.margin import grown, refined
 from segbench.tiling import Grid, Tile, read
 from segbench.volume import Float32, Volume
 from segbench.zoo.card import Card
@@ -16,10 +18,8 @@ def sample_masks(card: Card, samples: int, seed: int) -> Float32:
     """Masks [T, channels] of samples 0 to T - 1; T = 0 and a model without dropout have one pass of all ones.
 
     Raises:
-        InputError: Samples out of range, or a model of more than two classes.
+        InputError: Samples out of range.
     """
-    if card.activation != "sigmoid":
-        raise InputError(f"model {card.name!r}: only two-class models are predicted so far")
     if not 0 <= samples <= SAMPLES:
         raise InputError(f"samples is {samples}; it must be at least 0 (no dropout) and at most {SAMPLES}")
     if not card.dropout or samples == 0:
@@ -41,9 +41,10 @@ def stream(
     run: Bound,
     scaling: Scaling,
     wanted: Iterable[Tile],
-    finish: Callable[[Tile, Float32], None],
+    finish: Callable[[Tile, Float32, Refined | None], None],
     progress: Callable[[Tile], None] | None = None,
     look: Callable[[Tile, Float32], None] | None = None,
+    cascade: Cascade | None = None,
 ) -> None:
     """Computes tiles; reading the next one and finishing the last one go on while the engine works on this one.
 
@@ -52,22 +53,31 @@ def stream(
         run: The bound engine.
         scaling: How the grey values are normalised.
         wanted: Tiles, in any order.
-        finish: Takes a tile and the logits (T, Z, Y, X) of its core, in one thread beside, in order.
+        finish: Takes a tile, the logits [T, C, Z, Y, X] of its core and what the second network makes of them, in one
+            thread beside, in order.
         progress: Called with a tile once it is finished.
         look: Takes a tile and the normalised image [1, 1, Z, Y, X] that it read, in the same thread before `finish`.
+        cascade: The model's second network, if it has one; runs in that thread as well.
+
+    Raises:
+        InputError: The halo is narrower than what the second network sees around a pixel.
     """
+    margin = 0 if cascade is None else cascade.margin
 
     def finished(tile: Tile, image: Float32, logits: Float32) -> None:
         if look is not None:
             look(tile, image)
-        finish(tile, logits)
+        second = None
+        if cascade is not None:
+            logits, second = refined(cascade, tile, image, logits, volume.shape)
+        finish(tile, logits, second)
         if progress is not None:
             progress(tile)
 
     with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as finishing:
         last: Future[None] | None = None
         for tile, image in _ahead(reading, lambda tile: scaled(volume, tile, scaling), wanted):
-            logits = run(image, tile.inner)[:, 0]
+            logits = run(image, grown(tile, margin, volume.shape))
             if last is not None:
                 last.result()
             last = finishing.submit(finished, tile, image, logits)

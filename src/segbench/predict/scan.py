@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from segbench.cascade import Cascade, Refined, cascade_of
 from segbench.engines import Engine
 from segbench.errors import InputError, OutputError
 from segbench.foreign import Look, look_of, looked_at
@@ -15,12 +16,12 @@ from segbench.predict import pyramid
 from segbench.predict.bounds import masked
 from segbench.predict.folder import Folder
 from segbench.predict.job import Job, Wanted, check_same, start, wanted
-from segbench.predict.result import Result
+from segbench.predict.result import MAPS, Result
 from segbench.predict.said import said
 from segbench.predict.sampling import sample_masks, stream, tiles
 from segbench.predict.summary import Summary, read_result, summarise
 from segbench.predict.tiff import write_tiffs
-from segbench.tiling import Grid, Tile
+from segbench.tiling import Tile
 from segbench.volume import Float32, Volume
 from segbench.zoo import Model
 
@@ -103,15 +104,16 @@ def predict_scan(request: Request, progress: Progress, compute: Compute | None =
         folder.tidy()
         return Outcome(there, (), len(grid), 0)
     seeing = look_of(request.model, request.engine)  # what cannot be read is said before anything is there
-    folder.make(int(COMPRESSED * _bytes(grid, request.keep_samples)))
+    cascade = cascade_of(request.model, request.engine)
+    result = Result(folder.result, grid, request.keep_samples, doubts=cascade is not None)
+    folder.make(int(COMPRESSED * _bytes(result)))
     with folder.held(request.shard):
-        result = Result(folder.result, grid, request.keep_samples)
         with folder.making(), folder.unless_begun(alone=count == 1):
             job = _job(folder, request, asked, seeing)
             with telling(folder.result):
                 result.make()
         own = _share(list(enumerate(grid)), request.shard)
-        computed = _tiles(folder, job, own, progress, compute or _here(request, folder, result, seeing))
+        computed = _tiles(folder, job, own, progress, compute or _here(request, folder, result, seeing, cascade))
         return _complete(folder, job, result, request, progress, computed)
 
 
@@ -162,11 +164,14 @@ def _tiles(folder: Folder, job: Job, own: Sequence[tuple[int, Tile]], progress: 
     return len(missing)
 
 
-def _here(request: Request, folder: Folder, result: Result, seeing: Look | None) -> Compute:
+def _here(
+    request: Request, folder: Folder, result: Result, seeing: Look | None, cascade: Cascade | None
+) -> Compute:
     """Computes tiles in this process."""
 
     def compute(job: Job, wanted: Sequence[tuple[int, Tile]], finished: Callable[[Tile], None]) -> None:
-        compute_tiles(request.volume, request.model, request.engine, job, folder, result, wanted, finished, seeing)
+        model, engine = request.model, request.engine
+        compute_tiles(request.volume, model, engine, job, folder, result, wanted, finished, seeing, cascade)
 
     return compute
 
@@ -181,6 +186,7 @@ def compute_tiles(
     wanted: Iterable[tuple[int, Tile]],
     finished: Callable[[Tile], None] | None = None,
     seeing: Look | None = None,
+    cascade: Cascade | None = None,
 ) -> None:
     """Computes and writes numbered tiles; each is recorded once its files are written.
 
@@ -199,8 +205,8 @@ def compute_tiles(
         if seeing is not None and tile in seen:
             foreign[tile] = seeing.tile(image, tile, job.scaling).score
 
-    def finish(tile: Tile, logits: Float32) -> None:
-        found = said(logits, card, asked.keep_samples, engine.threads)
+    def finish(tile: Tile, logits: Float32, refined: Refined | None) -> None:
+        found = said(logits, card, asked.keep_samples, engine.threads, refined)
         with telling(folder.result):
             result.write(tile, found)
         folder.record(
@@ -211,11 +217,12 @@ def compute_tiles(
                 "entropy": float(found.entropy.sum(dtype=np.float64)),
                 "mutual_information": float(found.mutual.sum(dtype=np.float64)),
                 "foreign": foreign.pop(tile, None),
+                "doubted": None if found.doubted is None else int(np.count_nonzero(found.doubted)),
             }
             | masked(job.conformal, found.probability),
         )
 
-    stream(volume, run, job.scaling, numbers, finish, finished, looked if seeing is not None else None)
+    stream(volume, run, job.scaling, numbers, finish, finished, looked if seeing is not None else None, cascade)
 
 
 def _complete(folder: Folder, job: Job, result: Result, request: Request, progress: Progress, computed: int) -> Outcome:
@@ -248,6 +255,6 @@ def _complete(folder: Folder, job: Job, result: Result, request: Request, progre
         return Outcome(summary, (), total, computed)
 
 
-def _bytes(grid: Grid, keep: int) -> int:
+def _bytes(result: Result) -> int:
     """Of a result, uncompressed, its coarser levels included."""
-    return int(np.prod(grid.volume) * (4 * 2 + 1 + keep) * 8 / 7)
+    return int(np.prod(result.grid.volume) * (2 * len(MAPS) + len(result.labels)) * 8 / 7)

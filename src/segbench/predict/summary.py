@@ -56,6 +56,7 @@ class Summary(Finite):
         conformal_assumes: What the conformal intervals take for granted; empty where there are none.
         segbench: The version that wrote it.
         foreign: How unlike the training scans it is, the share of its tiles included; None where the model has no fit.
+        doubted: Share of voxels on which a second network decided; None for a model without one.
     """
 
     job: Job
@@ -65,6 +66,7 @@ class Summary(Finite):
     conformal_assumes: str = ""
     segbench: str
     foreign: Foreign | None = None
+    doubted: float | None = None
 
     def attributes(self) -> dict[str, Any]:
         """As it stands in a result, with what a reader looks for first in front."""
@@ -88,10 +90,10 @@ def summarise(job: Job, records: Sequence[dict[str, Any]]) -> Summary:
     voxels = math.prod(job.wanted.shape)
     labels = np.array([record["labels"] for record in records], np.int64).sum(axis=0)
     active = np.array([record["active"] for record in records], np.int64).sum(axis=0) / voxels
+    shares_of = (1 - active, active) if len(job.classes) == 2 else active
     bounds = _bounds(job, active.tolist(), records)
     fractions = {}
-    for number, name in enumerate(job.classes):
-        shares = active if number == 1 else 1 - active
+    for number, (name, shares) in enumerate(zip(job.classes, shares_of, strict=True)):
         low, high = of_samples(shares.tolist())
         fractions[name] = Fraction(
             labels=float(labels[number] / voxels),
@@ -109,7 +111,13 @@ def summarise(job: Job, records: Sequence[dict[str, Any]]) -> Summary:
         conformal_assumes=assumption(job.conformal, job.wanted.shape) if bounds and job.conformal else "",
         segbench=__version__,
         foreign=None if job.foreign is None else with_tiles(job.foreign, _tile_scores(records)),
+        doubted=_doubted(records, voxels),
     )
+
+
+def _doubted(records: Sequence[dict[str, Any]], voxels: int) -> float | None:
+    counts = [record.get("doubted") for record in records]
+    return None if None in counts else math.fsum(count or 0 for count in counts) / voxels
 
 
 def _tile_scores(records: Sequence[dict[str, Any]]) -> list[float | None]:
@@ -117,8 +125,8 @@ def _tile_scores(records: Sequence[dict[str, Any]]) -> list[float | None]:
     return [record.get("foreign") for record in records] if len(records) > 1 else []
 
 
-def _bounds(job: Job, shares: list[float], records: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """What the card's conformal fit says of both classes, by name; nothing where it says nothing."""
+def _bounds(job: Job, shares: list[Any], records: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """What the card's conformal fit says of both classes, by name; nothing where it says nothing, as of three."""
     low, high = share_interval(job.conformal, shares)
     if math.isnan(low):
         return {}

@@ -313,6 +313,22 @@ class Card(Strict):
         return self
 
     @model_validator(mode="after")
+    def _margin_within_halo(self) -> "Card":
+        halo = min(self.input.halo[1:])
+        if self.cascade is not None and self.cascade.edge // 2 > halo:
+            raise ValueError(
+                f"cascade.edge is {self.cascade.edge}, so a core needs {self.cascade.edge // 2} pixels around it, and "
+                f"input.halo has {halo} along Y or X: widen the halo"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _bounds_of_two(self) -> "Card":
+        if self.conformal is not None and len(self.classes) != 2:
+            raise ValueError(f"[conformal] bounds the share of class 1 of two, and there are {len(self.classes)} classes")
+        return self
+
+    @model_validator(mode="after")
     def _masks_around_labels(self) -> "Card":
         fitted = self.conformal
         if fitted is not None and not fitted.possible <= self.threshold <= fitted.sure:
