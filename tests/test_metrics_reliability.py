@@ -51,7 +51,7 @@ def test_calibration_error_by_its_definition():
 def test_diagrams_hold_what_bins_hold():
     p, y = np.array([0.9, 0.92, 0.9, 0.1, 0.1, 0.5]), np.array([1, 0, 1, 0, 1, 1])
     found = Reliability().add(p, y)
-    top, each = found.top_label, found.class_wise
+    top, (each,) = found.top_label, found.class_wise
     assert (top.count[13], top.observed[13], top.count[7], top.observed[7]) == (5, 3, 1, 0)
     assert top.probability[13] == pytest.approx((0.9 + 0.92 + 0.9 + 0.9 + 0.9) / 5)
     assert (each.count[1], each.observed[1], each.count[13], each.observed[13]) == (2, 1, 3, 2)

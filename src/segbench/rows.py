@@ -80,8 +80,11 @@ class Row(Strict):
         metrics: Scores by name; NaN where undefined.
         confusion_truth: Against the truth; None where there is none.
         confusion_human: Against the human label; None where there is none.
+        merge: Which class of the data each of the model's was taken for, as `--merge` says it; "" where they are the
+            same by number.
+        stack: The slices are images of their own: scores of note, and blocks, are against the human label.
         blocks: Confusion of each block of the volume against its reference, the truth where there is one, else the
-            human label: what a bootstrap draws from where there is one volume.
+            human label: what a bootstrap draws from where there is one volume. Of a stack each slice, in order.
         curves: Values along a curve by name, such as a reliability diagram's; NaN where undefined.
         voxels: Useful voxels, without halo.
         wall_s: Wall-clock seconds of what `timed` says.
@@ -110,6 +113,8 @@ class Row(Strict):
     thin: bool = False
     inverted: bool = False
     calibrated: bool = True
+    merge: str = ""
+    stack: bool = False
     warnings: tuple[str, ...] = ()
     metrics: dict[str, Metric]
     confusion_truth: Confusion | None

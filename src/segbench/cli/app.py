@@ -58,6 +58,12 @@ def eval_(
     uncalibrated: Annotated[
         bool, typer.Option("--uncalibrated", help="Leave the card's calibration out, to see what it changes.")
     ] = False,
+    merge: Annotated[
+        str,
+        typer.Option(
+            metavar="A=X,B+C=Y", help="Which class of the data each of the model's is: to score it on fewer, or others."
+        ),
+    ] = "",
     unverified: Unverified = False,
     out: Annotated[
         Path | None,
@@ -72,6 +78,7 @@ def eval_(
       segbench eval --zoo vnet-battery --domain all
       segbench eval --zoo vnet-battery --domain 'Electrode_I*,Tesla' --samples 8 --out runs/eval
       segbench eval --zoo vnet-battery --data my-scans.toml --root /data/scans
+      segbench eval --zoo matphase-battery --data two-phases.toml --merge nickel=active,carbon+pore=rest
       segbench eval --zoo vnet-battery --samples 0
       segbench eval --zoo vnet-battery --uncalibrated
       segbench eval --zoo vnet-battery --domain Tesla --engine onnxruntime --no-thin
@@ -82,7 +89,7 @@ def eval_(
 
     request = Request(
         zoo, domain, data, root, samples, seed, engine, precision, threads, device, thin, size, out, invert, unverified,
-        uncalibrated,
+        uncalibrated, merge,
     )  # fmt: skip
     run_eval(request, json)
 

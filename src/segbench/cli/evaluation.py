@@ -40,7 +40,7 @@ def run_eval(request: Request, json: bool) -> None:
         results().print(provenance(result.rows, result.note), soft_wrap=True)
     if result.remark:
         NOTES.print(f"note: {result.remark}", soft_wrap=True, markup=False)
-    for warning in (warning for row in result.rows for warning in row.warnings):
+    for warning in dict.fromkeys(warning for row in result.rows for warning in row.warnings):
         NOTES.print(f"warning: {warning}", style="yellow", soft_wrap=True, markup=False)
     if request.out is not None:
         NOTES.print(f"written to {request.out} (see {request.out / PAGE})", soft_wrap=True)

@@ -3,6 +3,7 @@
 Colour = tuple[int, int, int]
 
 # The second is active material in most models; the rest are told apart by people of any colour vision (Okabe, Ito).
+VOID: Colour = (28, 32, 42)
 LABELS: tuple[Colour, ...] = (
     (86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (240, 228, 66), (0, 114, 178), (213, 94, 0),
 )  # fmt: skip
@@ -10,6 +11,11 @@ LABELS: tuple[Colour, ...] = (
 # Stops of viridis and of inferno, evenly spaced.
 VIRIDIS = ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725")
 INFERNO = ("000004", "210c4a", "57106e", "8a226a", "bc3754", "e45a31", "f98e09", "f9cb35", "fcffa4")
+
+
+def label_colours(classes: int = 256) -> tuple[Colour, ...]:
+    """Of each class; the first is void."""
+    return (VOID, *(LABELS[n % len(LABELS)] for n in range(1, classes)))
 
 
 def ramp(stops: tuple[str, ...], steps: int) -> tuple[Colour, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from skimage.filters import threshold_otsu
+from skimage.filters import threshold_multiotsu, threshold_otsu
 from sklearn.ensemble import RandomForestClassifier
 
 from segbench.errors import InputError
@@ -54,21 +54,32 @@ def middle_slice(image: npt.NDArray[np.generic], truth: npt.NDArray[np.generic])
     return LabelledSlice(image, z, np.array(truth[z]))
 
 
-def otsu(image: npt.NDArray[np.generic]) -> UInt8:
-    """Class 1 where the image is brighter than the threshold of Otsu (1979) over the whole volume.
+def otsu(image: npt.NDArray[np.generic], classes: int = 2) -> UInt8:
+    """Classes by the thresholds of Otsu (1979) over the whole volume, one fewer than classes; class 0 is the darkest.
 
-    A constant image is class 0 throughout.
+    A constant image is class 0 throughout; one of fewer grey values than classes has as many classes as values.
 
     Raises:
         InputError: A grey value is not finite.
     """
     grey = _finite(image)
-    labels: UInt8 = (grey > threshold_otsu(grey, nbins=4096)).astype(np.uint8)
-    return labels
+    if classes == 2:
+        labels: UInt8 = (grey > threshold_otsu(grey, nbins=4096)).astype(np.uint8)
+        return labels
+    values = np.unique(grey)
+    # the search looks at every choice of bins: with 256 and three classes that is nothing
+    thresholds = values[:-1] if len(values) <= classes else threshold_multiotsu(grey, classes, nbins=256)
+    found: UInt8 = np.searchsorted(thresholds, grey, side="left").astype(np.uint8)
+    return found
 
 
 def forest(
-    image: npt.NDArray[np.generic], training: LabelledSlice, seed: int = 0, threads: int | None = None
+    image: npt.NDArray[np.generic],
+    training: LabelledSlice,
+    seed: int = 0,
+    threads: int | None = None,
+    *,
+    stack: bool = False,
 ) -> tuple[UInt8, Float32]:
     """A random forest on multi-scale features, trained on one labelled slice.
 
@@ -81,6 +92,7 @@ def forest(
         training: The labelled slice, of this image or of another one.
         seed: Of the forest.
         threads: At most this many; all cores by default.
+        stack: The slices are images of their own: none of their features looks at another slice.
 
     Returns:
         Classes, uint8, and the probability of class 1, float32; shape (Z, Y, X) each.
@@ -91,8 +103,8 @@ def forest(
     classes, target = np.unique(training.labels, return_inverse=True)
     labels, probability = np.empty(image.shape, np.uint8), np.empty(image.shape, np.float32)
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        shown = features(training.image, pool)
-        table = shown if training.image is image else features(image, pool)
+        shown = features(training.image, pool, stack)
+        table = shown if training.image is image else features(image, pool, stack)
         model = RandomForestClassifier(
             TREES, min_samples_leaf=LEAF, max_depth=DEPTH, random_state=seed, n_jobs=threads or -1
         )
@@ -118,17 +130,23 @@ def forest(
     return labels, np.clip(probability, 0, 1, out=probability)
 
 
-def features(image: npt.NDArray[np.generic], pool: ThreadPoolExecutor) -> Float32:
+def features(image: npt.NDArray[np.generic], pool: ThreadPoolExecutor, stack: bool = False) -> Float32:
     """What the forest sees of each voxel.
+
+    Args:
+        image: Grey values (Z, Y, X).
+        pool: What computes them.
+        stack: Each slice is z-scored and looked at by itself.
 
     Returns:
         Float32 of shape (F, Z, Y, X): the z-scored grey value, then at each scale the smoothed grey value,
         the length of its gradient, its Laplacian and the eigenvalues of its Hessian in descending order.
     """
     grey = _finite(image).astype(np.float32)
-    grey -= grey.mean(dtype=np.float64)
-    deviation = float(np.sqrt(np.square(grey, dtype=np.float64).mean()))
-    grey /= np.float32(deviation or 1.0)
+    for part in range(len(grey)) if stack else (slice(None),):
+        grey[part] -= grey[part].mean(dtype=np.float64)
+        deviation = float(np.sqrt(np.square(grey[part], dtype=np.float64).mean()))
+        grey[part] /= np.float32(deviation or 1.0)
     out = np.empty((1 + 6 * len(SCALES), *grey.shape), dtype=np.float32)
     out[0] = grey
     jobs = []
@@ -136,16 +154,21 @@ def features(image: npt.NDArray[np.generic], pool: ThreadPoolExecutor) -> Float3
     for n, scale in enumerate(SCALES):
         # A Gaussian of a Gaussian is a Gaussian: each scale goes on from the one before.
         step = float(np.sqrt(scale**2 - before**2))
-        smooth = ndimage.gaussian_filter(smooth, step, mode="nearest", truncate=3.0)
+        width = (0.0, step, step) if stack else step
+        smooth = ndimage.gaussian_filter(smooth, width, mode="nearest", truncate=3.0)
         before = scale
-        jobs.append(pool.submit(_describe, smooth, out[1 + 6 * n : 7 + 6 * n]))
+        jobs.append(pool.submit(_describe, smooth, out[1 + 6 * n : 7 + 6 * n], stack))
     for job in jobs:
         job.result()
     return out
 
 
-def _describe(smooth: Float32, out: Float32) -> None:
-    """Fills `out` (6, Z, Y, X) with what one scale says."""
+def _describe(smooth: Float32, out: Float32, stack: bool) -> None:
+    """Fills `out` (6, Z, Y, X) with what one scale says; slices of a stack are all as flat as a single one."""
+    if stack:
+        for z in range(len(smooth)):
+            _describe(smooth[z : z + 1], out[:, z : z + 1], False)
+        return
     first = [_slope(smooth, axis) for axis in range(3)]
     out[0] = smooth
     out[1] = np.sqrt(first[0] ** 2 + first[1] ** 2 + first[2] ** 2)

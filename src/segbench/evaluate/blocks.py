@@ -1,4 +1,7 @@
-"""A volume in blocks with a confusion matrix each: what a bootstrap draws from where there is one volume."""
+"""A volume in blocks with a confusion matrix each: what a bootstrap draws from where there is one volume.
+
+The blocks of a stack of images are its slices.
+"""
 
 from itertools import product
 
@@ -12,15 +15,17 @@ THINNEST = 16
 """Voxels that a block has at least along an axis, unless the axis is shorter: neighbours err together."""
 
 
-def blocks(reference: UInt8, labels: UInt8, classes: int) -> tuple[Confusion, ...]:
-    """Confusion of each block of a grid; together they are the volume's.
+def blocks(reference: UInt8, labels: UInt8, classes: int, stack: bool = False) -> tuple[Confusion, ...]:
+    """Confusion of each block of a grid, or of each slice; together they are the volume's.
 
     Args:
         reference: True classes (Z, Y, X).
         labels: Predicted classes, same shape.
         classes: K.
+        stack: The slices are images of their own.
     """
-    return tuple(written(confusion(reference[at], labels[at], classes)) for at in _grid(reference.shape))
+    grid = [(slice(z, z + 1),) for z in range(len(reference))] if stack else _grid(reference.shape)
+    return tuple(written(confusion(reference[at], labels[at], classes)) for at in grid)
 
 
 def written(counts: Int64) -> Confusion:

@@ -50,7 +50,7 @@ def of_bounds(case: Labelled, prediction: Prediction, fitted: ConformalCard | No
     scores = {"share_samples_low": low, "share_samples_high": high}
     if fitted is None:
         return scores
-    against, reference = ("human", case.human) if case.truth is None else ("truth", case.truth)
+    against, reference = case.against, case.reference
     low, high = share_interval(fitted, prediction.shares)
     covered = math.nan
     if case.truth is not None and not math.isnan(low):

@@ -1,19 +1,32 @@
 """Labelled volumes to evaluate on, whether simulated or a user's own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
-from segbench.data import battery16
+from segbench.data import battery16, fib
+from segbench.data.case import Case, data_hash
 from segbench.data.domains import DOMAINS
+from segbench.data.fib.split import middle_trained
 from segbench.data.manifest import Manifest, read_manifest
 from segbench.data.manifest_load import load_case
 from segbench.errors import InputError, UnknownNameError
+from segbench.evaluate.baselines import LabelledSlice
 from segbench.volume import UInt8, Volume
 
-BATTERY16, ROBUSTNESS = "battery16", "robustness"
+BATTERY16, ROBUSTNESS, FIB, FIB_PAPER = "battery16", "robustness", "battery-fib", "battery-fib-paper"
+PAPER = "paper"
+"""The only domain of battery-fib-paper."""
+_MADE = {
+    BATTERY16: ("battery16", battery16.GENERATOR_VERSION),
+    ROBUSTNESS: ("battery16", battery16.GENERATOR_VERSION),
+    FIB: ("battery-fib", fib.FIB_VERSION),
+    FIB_PAPER: ("battery-fib", fib.FIB_VERSION),
+}
+SIMULATED = tuple(_MADE)
+"""Data sets that are made, not measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +41,9 @@ class Labelled:
         truth: The true phases; None where only a person knows.
         human: A human's labels, or human-like ones.
         hash: Of image and labels.
-        stack: Its slices are images of their own: a row's blocks are these slices, one each.
+        stack: Its slices are images of their own: a row's blocks are these slices, one each, against the human label,
+            which is what such a set is trained on and scored by.
+        shown: The labelled slice that a forest may learn from; None: the middle one of this volume.
     """
 
     data: str
@@ -39,6 +54,17 @@ class Labelled:
     human: UInt8
     hash: str
     stack: bool = False
+    shown: LabelledSlice | None = None
+
+    @property
+    def against(self) -> Literal["truth", "human"]:
+        """What blocks, places and the scores of note are against."""
+        return "human" if self.truth is None or self.stack else "truth"
+
+    @property
+    def reference(self) -> UInt8:
+        """The labels of that name."""
+        return self.human if self.truth is None or self.stack else self.truth
 
 
 class Source(Protocol):
@@ -72,27 +98,25 @@ class DataSet:
     """A data set with its domains; cases are loaded one domain at a time.
 
     Attributes:
-        name: battery16, or the manifest's.
+        name: Of the data set: battery16, battery-fib, battery-fib-paper, or the manifest's.
         classes: Names in the order of their index.
         domains: Chosen ones, in the set's order.
         note: What the set is, in a sentence.
-        manifest: None for battery16.
-        root: Folder of the manifest's files.
-        size: Edge of a simulated volume.
+        load: The cases of a domain.
+        make: Makes simulated volumes that are not in the cache yet; None for measured ones.
     """
 
     name: str
     classes: tuple[str, ...]
     domains: tuple[str, ...]
     note: str
-    manifest: Manifest | None = None
-    root: Path | None = None
-    size: int = 96
+    load: Callable[[str], Iterator[Labelled]]
+    make: Callable[[battery16.Progress | None], object] | None = None
 
     def prepare(self, progress: battery16.Progress | None = None) -> None:
         """Makes simulated volumes that are not in the cache yet."""
-        if self.manifest is None:
-            battery16.load(self.domains, self.size, progress=progress)
+        if self.make is not None:
+            self.make(progress)
 
     def __iter__(self) -> Iterator[Labelled]:
         for domain in self.domains:
@@ -100,41 +124,100 @@ class DataSet:
 
     def cases(self, domain: str) -> Iterator[Labelled]:
         """The cases of one domain; of a manifest those of split "test"."""
-        if self.manifest is None:
-            case = battery16.load([domain], self.size)[0]
-            volume = Volume(case.image, source=f"{BATTERY16}/{domain}")
-            yield Labelled(self.name, domain, domain, volume, case.truth, case.label, battery16.data_hash(case))
-            return
-        for located in self.manifest.cases(self.root, domain, "test"):
-            loaded = load_case(located)
-            yield Labelled(self.name, domain, loaded.name, loaded.image, None, loaded.label, loaded.sha256)
+        return self.load(domain)
 
 
 def open_data(data: str, domain: str = "all", root: Path | None = None, size: int = 96) -> DataSet:
-    """The data set `data`, battery16 or a manifest's file, with the domains that `domain` chooses.
+    """The data set `data`, a simulated one or a manifest's file, with the domains that `domain` chooses.
+
+    Args:
+        data: battery16, battery-fib, battery-fib-paper, or FILE.toml.
+        domain: As for `choose`.
+        root: Folder of a manifest's files; the manifest's own by default.
+        size: Edge of a volume of battery16; the others have a size of their own.
 
     Raises:
         UnknownNameError: No such data set or domain.
         InputError: The manifest is wrong, or has no test cases.
     """
     if data == BATTERY16:
-        note = "simulated stand-ins named after the domains of the Sandia study; not measured data"
-        return DataSet(data, battery16.CLASSES, choose(domain, list(DOMAINS)), note, size=size)
+        return _battery16(choose(domain, list(DOMAINS)), size)
+    if data == FIB:
+        return _fib(choose(domain, fib.DOMAINS))
+    if data == FIB_PAPER:
+        return _fib_paper(choose(domain, [PAPER]))
     path = Path(data)
     if path.suffix != ".toml":
-        raise UnknownNameError("data set", data, [BATTERY16, ROBUSTNESS, "a manifest FILE.toml"])
+        raise UnknownNameError("data set", data, [*SIMULATED, "a manifest FILE.toml"])
+    return _measured(path, domain, root)
+
+
+def _battery16(domains: tuple[str, ...], size: int) -> DataSet:
+    def load(domain: str) -> Iterator[Labelled]:
+        case = battery16.load([domain], size)[0]
+        volume = Volume(case.image, source=f"{BATTERY16}/{domain}")
+        yield Labelled(BATTERY16, domain, domain, volume, case.truth, case.label, data_hash(case))
+
+    note = "simulated stand-ins named after the domains of the Sandia study; not measured data"
+    return DataSet(
+        BATTERY16, battery16.CLASSES, domains, note, load, lambda told: battery16.load(domains, size, progress=told)
+    )
+
+
+def _fib(domains: tuple[str, ...]) -> DataSet:
+    def make(progress: battery16.Progress | None) -> None:
+        for domain in domains:
+            fib.load(domain, progress=progress)
+
+    note = "simulated slices after the MatPhase study, split by depth without near-duplicates; not measured data"
+    return DataSet(FIB, fib.CLASSES, domains, note, lambda domain: _slices(FIB, domain, domain, "clean"), make)
+
+
+def _fib_paper(domains: tuple[str, ...]) -> DataSet:
+    def make(progress: battery16.Progress | None) -> None:
+        fib.load(progress=progress)
+
+    note = "simulated slices after the MatPhase study, split as there: trained and tested on neighbours; not measured"
+    return DataSet(
+        FIB_PAPER, fib.CLASSES, domains, note, lambda domain: _slices(FIB_PAPER, domain, "clean", "paper"), make
+    )
+
+
+def _slices(data: str, domain: str, volume: str, split: fib.SplitName) -> Iterator[Labelled]:
+    """The test images of a volume of battery-fib, as a stack of images of their own; the forest sees a trained one."""
+    parts = fib.split(fib.load(volume), split)
+    test, trained = parts.test, middle_trained(parts.train)
+    shown = LabelledSlice(trained.image, 0, trained.label[0])
+    hash_ = data_hash(Case(domain, test.image, test.truth, test.label))
+    image = Volume(test.image, source=f"{data}/{domain}")
+    yield Labelled(data, domain, domain, image, test.truth, test.label, hash_, stack=True, shown=shown)
+
+
+def _measured(path: Path, domain: str, root: Path | None) -> DataSet:
     manifest = read_manifest(path)
     there = [d.name for d in manifest.domain if any(case.split == "test" for case in d.case)]
     if not there:
         raise InputError(f'{path}: no case has split = "test", so there is nothing to evaluate on')
     said = (manifest.title, manifest.source, f"licence: {manifest.licence}", f"use: {manifest.use}")
     note = "; ".join(part for part in said if part)
-    return DataSet(manifest.name, manifest.classes, choose(domain, there), note, manifest, root or path.parent)
+    domains = choose(domain, there)
+    return DataSet(
+        manifest.name, manifest.classes, domains, note, lambda name: _located(manifest, root or path.parent, name)
+    )
+
+
+def _located(manifest: Manifest, root: Path, domain: str) -> Iterator[Labelled]:
+    for located in manifest.cases(root, domain, "test"):
+        loaded = load_case(located)
+        yield Labelled(manifest.name, domain, loaded.name, loaded.image, None, loaded.label, loaded.sha256)
 
 
 def made_by(data: str) -> dict[str, str]:
     """Version of the simulator that made a data set, by its name; nothing for measured data."""
-    return {"battery16": str(battery16.GENERATOR_VERSION)} if data in (BATTERY16, ROBUSTNESS) else {}
+    if data not in _MADE:
+        return {}
+    simulator, version = _MADE[data]
+    return {simulator: str(version)}
 
 
 def choose(wanted: str, known: Sequence[str]) -> tuple[str, ...]:

@@ -21,18 +21,22 @@ class Column:
     printed: bool = False
 
 
-def agreement(classes: Sequence[str], against: str, printed: bool) -> list[Column]:
+def agreement(classes: Sequence[str], against: str, printed: bool, has_truth: bool) -> list[Column]:
     """Agreement with label and truth, beside baselines; `printed`: with the study's accuracy."""
-    label = "human label" if against == "truth" else "label"
+    label = "human label" if has_truth else "label"
     columns = [Column("accuracy_human", f"accuracy {label}")]
     if printed:
         columns.append(Column("printed_accuracy", "printed", printed=True))
-    if against == "truth":
+    if has_truth:
         columns.append(Column("accuracy_truth", "accuracy truth"))
+    if has_truth and against == "human":
+        columns.append(Column("miou_truth", "mIoU truth"))
     columns += [Column(f"miou_{against}", "mIoU"), Column(f"fiou_{against}", "fIoU")]
     columns += [Column(f"f1_{name}_{against}", f"F1 {name}") for name in classes]
     if len(classes) == 2:
         columns.append(Column(f"auc_{against}", "AUC"))
+    else:
+        columns.append(Column(f"accuracy_band_{against}", "accuracy boundary"))
     return [
         *columns,
         Column(f"forest_accuracy_{against}", "forest"),
@@ -56,6 +60,24 @@ def viability(has_truth: bool, printed: bool) -> list[Column]:
         Column("entropy", "entropy (nat)"),
         Column("mutual_information", "mutual info. (nat)", 4),
         Column("spread", "P70-P30", 4),
+    ]
+
+
+def shares(classes: Sequence[str], against: str) -> list[Column]:
+    """Of more than two classes: how much of each there is, and means of uncertainty."""
+    reference = "truth" if against == "truth" else "label"
+    columns = []
+    for name in classes:
+        columns += [
+            Column(f"share_of_{name}_{against}", f"{name} {reference}"),
+            Column(f"share_{name}", f"{name} model"),
+        ]
+    return [
+        *columns,
+        Column("entropy", "entropy (nat)"),
+        Column("mutual_information", "mutual info. (nat)", 4),
+        Column("spread", "P70-P30", 4),
+        Column("doubted", "second network"),
     ]
 
 

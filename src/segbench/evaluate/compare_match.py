@@ -205,7 +205,7 @@ def _about(first: Sequence[Row], rows: Sequence[Row]) -> tuple[str, ...]:
     for what, old, now in (
         ("engine", _engine(a), _engine(b)), ("precision", a.precision, b.precision), ("device", a.device, b.device),
         ("segbench", a.segbench, b.segbench), ("T", a.samples, b.samples), ("inverted", a.inverted, b.inverted),
-        ("calibrated", a.calibrated, b.calibrated),
+        ("calibrated", a.calibrated, b.calibrated), ("merge", a.merge or "none", b.merge or "none"),
     ):  # fmt: skip
         if old != now:
             said.append(f"{what} differs: {old}, {now}")

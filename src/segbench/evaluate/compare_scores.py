@@ -81,12 +81,16 @@ def family(name: str) -> str | None:
 
 
 def compared(row: Row) -> dict[str, float]:
-    """The scores of a case that are compared: against the truth where there is one, else against the human label."""
+    """The scores of a case that are compared: against the truth where there is one, else against the human label.
+
+    Of a stack they are against the label where there is one, as its blocks are.
+    """
     found = {name: value for name, value in row.metrics.items() if family(name)}
+    first, other = ("_human", "_truth") if row.stack else ("_truth", "_human")
     return {
         name: value
         for name, value in found.items()
-        if not name.endswith("_human") or f"{name.removesuffix('_human')}_truth" not in found
+        if not name.endswith(other) or f"{name.removesuffix(other)}{first}" not in found
     }
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from segbench.errors import InputError, UnknownNameError
-from segbench.evaluate.cases import BATTERY16, ROBUSTNESS
+from segbench.evaluate.cases import SIMULATED
 from segbench.evaluate.run import ROWS, Request
 from segbench.recipe import Strict, read_toml
 from segbench.resources import folder
@@ -24,11 +24,11 @@ class RunDefinition(Strict):
     Attributes:
         name: Folder below `evaluate/results` that holds its rows.json.
         zoo: A zoo model, or a folder that training wrote, seen from the checkout.
-        data: battery16, robustness, or a manifest of `evaluate/manifests` by name.
+        data: A simulated set by name, such as battery16 or battery-fib, or a manifest of `evaluate/manifests` by name.
         domain: Which domains, as for `segbench eval`.
         samples: T; 0 for the deterministic twin.
         seed: Of the masks.
-        size: Edge of simulated volumes.
+        size: Edge of simulated volumes of battery16.
         precision: Of the engine.
         uncalibrated: Whether the card's calibration is left out, to compare with it.
         of_seed: Whether it is a sibling: the same recipe trained from another seed.
@@ -48,7 +48,7 @@ class RunDefinition(Strict):
     @property
     def measured(self) -> bool:
         """Whether its images are measured ones, which lie outside the checkout."""
-        return self.data not in (BATTERY16, ROBUSTNESS)
+        return self.data not in SIMULATED
 
 
 class LineDefinition(Strict):

@@ -3,7 +3,7 @@
 Domains where there are several of them (each by the mean of its volumes), else the volumes of the only domain, else
 the blocks of the only volume. Blocks say how a score varies within a scan and nothing of other scans, so they are
 marked; where there is nothing to draw from, there is no interval, which is marked too. Tables of trained methods have
-intervals over trainings, by Student's t because they are few, or over the images of one training.
+intervals over trainings, by Student's t because they are few, or over the slices of one training.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +21,7 @@ Score = Callable[[Row], float]
 Pooled = Callable[[Int64], float]
 
 BLOCKS, SINGLE = "†", "‡"
+PARTS = ("block", "slice")
 FEW = 5
 """An interval over fewer than this is hardly more than their range."""
 
@@ -30,24 +31,24 @@ class Estimate:
     """A score, its interval, and what was drawn for it."""
 
     interval: Interval
-    drawn: Literal["domain", "volume", "block", "image", "training"]
+    drawn: Literal["domain", "volume", "block", "slice", "training"]
 
     @property
     def mark(self) -> str:
         """What a reader has to be warned of; else empty."""
-        if self.drawn == "block":
+        if self.drawn in PARTS:
             return BLOCKS
         return SINGLE if self.interval.n == 1 else ""
 
 
 def reference(row: Row) -> Literal["truth", "human"]:
-    """What a row's scores and blocks are against: the truth where there is one, else the label."""
-    return "human" if row.confusion_truth is None else "truth"
+    """What a row's scores and blocks are against: the truth where there is one, else and of a stack the label."""
+    return "human" if row.confusion_truth is None or row.stack else "truth"
 
 
 def counts(row: Row) -> Int64:
     """The confusion matrix against the row's reference."""
-    return np.array(row.confusion_human if row.confusion_truth is None else row.confusion_truth, dtype=np.int64)
+    return np.array(row.confusion_human if reference(row) == "human" else row.confusion_truth, dtype=np.int64)
 
 
 def metric(name: str) -> Score:
@@ -82,13 +83,13 @@ def estimate(rows: Sequence[Row], score: Score, pooled: Pooled | None = None) ->
     values = [value for only in domains.values() for value in only]
     if len(values) == 1 and pooled is not None and len(rows[0].blocks) > 1:
         drawn = of_pooled(np.array(rows[0].blocks, dtype=np.int64), pooled)
-        return Estimate(replace(drawn, value=values[0]), "block")
+        return Estimate(replace(drawn, value=values[0]), "slice" if rows[0].stack else "block")
     return Estimate(of_mean(values), "volume")
 
 
-def of_images(values: Sequence[float]) -> Estimate:
-    """Mean of one score per image of a stack, with the bootstrap over these images."""
-    return Estimate(of_mean(values), "image")
+def of_slices(values: Sequence[float]) -> Estimate:
+    """Mean of one score per slice of a stack, with the bootstrap over its slices."""
+    return Estimate(of_mean(values), "slice")
 
 
 def of_trainings(values: Sequence[float], level: float = LEVEL) -> Estimate:
@@ -126,7 +127,9 @@ def explained(estimates: Iterable[Estimate]) -> list[str]:
         if any(e.interval.n < FEW for e in resampled):
             notes.append(f"over fewer than {FEW} an interval is hardly more than their range")
     if any(e.mark == BLOCKS for e in there):
-        notes.append(f"{BLOCKS} one volume (n = 1): its blocks are drawn, which says nothing of other volumes")
+        notes.append(
+            f"{BLOCKS} one volume (n = 1): its blocks, or slices, are drawn, which says nothing of other volumes"
+        )
     if any(e.mark == SINGLE for e in there):
         notes.append(f"{SINGLE} n = 1: nothing to draw from, so no interval")
     return notes
@@ -147,7 +150,7 @@ def said(name: str, found: Estimate) -> str:
     interval = found.interval
     if np.isnan(interval.low):
         return f"{name} {interval.value:.3f}, without an interval: n = {interval.n}"
-    one = " of one volume" if found.drawn == "block" else ""
+    one = " of one volume" if found.drawn in PARTS else ""
     return (
         f"{name} {interval.value:.3f}, {interval.level * 100:.0f} % interval {interval.low:.3f} to {interval.high:.3f} "
         f"over {interval.n} {found.drawn}s{one} (bootstrap, seed {interval.seed}, {DRAWS} draws)"

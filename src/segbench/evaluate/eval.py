@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from segbench.evaluate import baselines
 from segbench.evaluate.blocks import blocks
 from segbench.evaluate.bounds import of_bounds
 from segbench.evaluate.cases import Labelled, Source, made_by
+from segbench.evaluate.merging import Merge, curves_without_samples, doubts, fit, without_samples
 from segbench.evaluate.scores import of_references, of_tally, of_thresholds, of_uncertainty, score
 from segbench.evaluate.source import code
 from segbench.evaluate.tallied import Scores
@@ -21,7 +23,6 @@ from segbench.foreign import Look, look_of
 from segbench.hardware import cores, processor
 from segbench.predict import Prediction, predict
 from segbench.rows import Confusion, Row, git_hash, now, versions
-from segbench.volume import UInt8
 from segbench.zoo import Model
 from segbench.zoo.card import Card
 
@@ -43,6 +44,7 @@ def evaluate(
     *,
     invert: bool = False,
     calibrated: bool = True,
+    merge: str = "",
 ) -> Iterator[Row]:
     """Rows of every case: the model, Otsu's threshold, and a forest that saw one labelled slice.
 
@@ -56,24 +58,24 @@ def evaluate(
         keep: Called with every prediction, for pictures.
         invert: The images' negatives are segmented, by the baselines too.
         calibrated: Whether logits go through the card's calibration, which a model must have to be run without it.
+        merge: Which class of the data each of the model's is, such as "nickel=active,carbon+pore=rest"; "" where they
+            are the same by number.
 
     Raises:
-        InputError: Another number of classes than the data has, or no calibration to leave out.
+        InputError: Another number of classes than the data has, a merge that does not fit, or no calibration to leave
+            out.
     """
-    if len(data.classes) != len(model.card.classes):
-        raise InputError(
-            f"model {model.card.name!r} tells {len(model.card.classes)} classes apart, "
-            f"{data.name} has {len(data.classes)} ({', '.join(data.classes)})"
-        )
+    merged = fit(model.card, data.name, data.classes, merge)
     card = model.card if calibrated else uncalibrated(model.card)
     seeing = look_of(model, engine)
     for domain in data.domains:
         cases = list(data.cases(domain))
         for number, case in enumerate(cases):
             prediction, seconds = _predict(card, engine, seeing, case, samples, seed, progress, invert)
+            prediction = prediction if merged is None else merged.of(prediction)
             if keep is not None:
                 keep(case, prediction)
-            yield _model_row(model.hash, card, engine, data, case, prediction, seconds, calibrated)
+            yield _model_row(model.hash, card, engine, data, case, prediction, seconds, calibrated, merged)
             if progress is not None:
                 progress(f"{case.domain}: baselines", 1.0)
             other = cases[number - 1] if len(cases) > 1 else None
@@ -120,16 +122,29 @@ def _model_row(
     prediction: Prediction,
     seconds: float,
     calibrated: bool,
+    merged: Merge | None,
 ) -> Row:
-    scores, truth, human = score(case, prediction.labels, None, data.classes)
-    tallied, curves = of_tally(case, prediction, card.threshold)
-    scores |= tallied | of_uncertainty(prediction) | of_references(case) | of_thresholds(case, prediction)
-    scores |= of_bounds(case, prediction, card.conformal) | _foreign(prediction)
+    classes = data.classes
+    scores, truth, human = score(case, prediction.labels, None, classes)
+    threshold = card.threshold if merged is None else 0.5
+    tallied, curves = of_tally(case, prediction, threshold, classes)
+    uncertain = of_uncertainty(prediction, classes)
+    if merged is not None:
+        tallied, curves, uncertain = (
+            without_samples(tallied),
+            curves_without_samples(curves),
+            without_samples(uncertain),
+        )
+    scores |= tallied | uncertain | of_references(case, classes)
+    if len(classes) == 2:
+        scores |= of_thresholds(case, prediction)
+        scores |= of_bounds(case, prediction, card.conformal) if merged is None else {}
+    scores |= _foreign(prediction)
     return _row(
         case,
         scores,
         (truth, human),
-        blocks=blocks(_reference(case), prediction.labels, len(data.classes)),
+        blocks=blocks(case.reference, prediction.labels, len(classes), case.stack),
         curves=curves,
         kind="case",
         model=card.name,
@@ -142,7 +157,8 @@ def _model_row(
         samples=prediction.samples,
         inverted=prediction.inverted,
         calibrated=calibrated,
-        warnings=prediction.warnings,
+        merge="" if merged is None else merged.text,
+        warnings=(*prediction.warnings, *doubts(card, data.name, classes, merged)),
         seed=prediction.seed,
         wall_s=seconds,
         timed=PREDICTED,
@@ -164,27 +180,25 @@ def _grey(case: Labelled, invert: bool) -> Grey:
 
 
 def _shown(case: Labelled, image: Grey, other: Labelled | None, invert: bool) -> baselines.LabelledSlice | None:
-    """What a forest may see: the middle slice of this volume, or, for a single slice, another one of its domain."""
+    """What a forest may see: what the case says, the middle slice, or, for a single slice, another of its domain."""
+    if case.shown is not None:
+        return replace(case.shown, image=-case.shown.image.astype(np.float32)) if invert else case.shown
     if len(image) > 1:
-        return baselines.middle_slice(image, _reference(case))
+        return baselines.middle_slice(image, case.reference)
     # the only labelled slice of its domain leaves nothing to train on that is not tested on
-    return baselines.middle_slice(_grey(other, invert), _reference(other)) if other else None
-
-
-def _reference(case: Labelled) -> UInt8:
-    return case.human if case.truth is None else case.truth
+    return baselines.middle_slice(_grey(other, invert), other.reference) if other else None
 
 
 def _baseline_rows(data: Source, case: Labelled, other: Labelled | None, seed: int, invert: bool) -> Iterator[Row]:
     image = _grey(case, invert)
     shown = _shown(case, image, other, invert)
     start = time.perf_counter()
-    labels = baselines.otsu(image)
+    labels = baselines.otsu(image, len(data.classes))
     yield _baseline(data, case, OTSU, score(case, labels, None, data.classes), None, time.perf_counter() - start)
     if shown is None:
         return
     start = time.perf_counter()
-    labels, probability = baselines.forest(image, shown, seed, cores())
+    labels, probability = baselines.forest(image, shown, seed, cores(), stack=case.stack)
     seconds = time.perf_counter() - start
     yield _baseline(data, case, FOREST, score(case, labels, probability, data.classes), seed, seconds)
 
@@ -224,6 +238,7 @@ def _row(case: Labelled, scores: Scores, counts: tuple[Confusion | None, Confusi
             domain=case.domain,
             case=case.name,
             data_hash=case.hash,
+            stack=case.stack,
             metrics=scores,
             confusion_truth=counts[0],
             confusion_human=counts[1],

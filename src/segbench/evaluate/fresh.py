@@ -8,13 +8,13 @@ time and other packages' versions are stored and do not count.
 from collections.abc import Sequence
 from pathlib import Path
 
-from segbench.data.battery16 import GENERATOR_VERSION
+from segbench.data import fib
 from segbench.data.domains import DOMAINS
 from segbench.data.manifest import read_manifest
 from segbench.data.manifest_load import case_hash
 from segbench.engines import available
 from segbench.errors import InputError
-from segbench.evaluate.cases import ROBUSTNESS, choose
+from segbench.evaluate.cases import BATTERY16, FIB, FIB_PAPER, PAPER, ROBUSTNESS, choose, made_by
 from segbench.evaluate.definitions import RunDefinition, home, rows_file
 from segbench.evaluate.robustness import KINDS, PICKED, case_name
 from segbench.evaluate.source import card_hash, code
@@ -82,9 +82,13 @@ def _other_versions(rows: Sequence[Row]) -> str | None:
 
 def _other_data(run: RunDefinition, own: Sequence[Row], images: Path | None) -> str | None:
     if not run.measured:
-        made = {row.versions.get("battery16") for row in own}
-        if made != {str(GENERATOR_VERSION)} or {row.voxels for row in own} != {run.size**3}:
-            return "other simulated volumes"
+        made = made_by(run.data)
+        cubes = run.data in (BATTERY16, ROBUSTNESS)  # the size of the others is a part of their version
+        for row in own:
+            if any(row.versions.get(name) != there for name, there in made.items()):
+                return "other simulated volumes"
+            if cubes and row.voxels != run.size**3:
+                return "other simulated volumes"
         return None if {(row.domain, row.case) for row in own} == _simulated(run) else "other domains"
     manifest = read_manifest(home() / "manifests" / f"{run.data}.toml")
     there = [d.name for d in manifest.domain if any(case.split == "test" for case in d.case)]
@@ -99,6 +103,7 @@ def _other_data(run: RunDefinition, own: Sequence[Row], images: Path | None) -> 
 def _simulated(run: RunDefinition) -> set[tuple[str, str]]:
     """Domains and cases of a simulated data set."""
     if run.data != ROBUSTNESS:
-        return {(domain, domain) for domain in choose(run.domain, list(DOMAINS))}
+        there = {BATTERY16: tuple(DOMAINS), FIB: fib.DOMAINS, FIB_PAPER: (PAPER,)}[run.data]
+        return {(domain, domain) for domain in choose(run.domain, there)}
     kinds = choose(run.domain, list(KINDS))
     return {(kind, case_name(level, name)) for kind in kinds for level in KINDS[kind].levels for name in PICKED}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segbench.evaluate.estimates import Estimate, of_images, of_trainings
+from segbench.evaluate.estimates import Estimate, of_slices, of_trainings
 from segbench.evaluate.sheet import Cell
 from segbench.metrics import overlap
 from segbench.metrics.counts import Int64
@@ -55,7 +55,7 @@ def over(each: Sequence[Sequence[float]]) -> Estimate:
     """The same of scores in hand: for each training a list with a score for each image."""
     if len(each) >= TRAININGS:
         return of_trainings([overlap.mean(values) for values in each])
-    return of_images([overlap.mean(values) for values in zip(*each, strict=True)])
+    return of_slices([overlap.mean(values) for values in zip(*each, strict=True)])
 
 
 def differences(new: Sequence[Row], old: Sequence[Row], score: OfImage) -> list[list[float]]:

@@ -116,7 +116,7 @@ def trained(key: Key, card: Card, budget_s: float | None) -> Trained:
         split=key.split,
         parameters=card.network.parameters + local,
         steps=card.training.steps,
-        processor_s=getattr(card.training, "processor_s", None),
+        processor_s=card.training.processor_s,
         budget_s=budget_s,
         device=card.training.device,
         recipe_sha256=card.training.recipe_sha256,

@@ -34,6 +34,8 @@ SHOWN = (
     "mutual_information",
     "spread",
 )
+OF_CLASSES = ("fiou", "accuracy_band", "brier", "ece_classwise")
+"""Shown besides of a model of more than two classes, against each reference, with F1 and share of each class."""
 
 
 def summary(model: Model, rows: Sequence[Row], source: Path) -> ResultCard:
@@ -46,10 +48,11 @@ def summary(model: Model, rows: Sequence[Row], source: Path) -> ResultCard:
     if not own or any(row.model_hash != model.hash for row in own):
         raise InputError(f"{source}: not an evaluation of {model.path}; evaluate this very model first")
     lines = per_domain(own, own[0].model)
-    means = {key: mean([values.get(key, math.nan) for values in lines.values()]) for key in SHOWN}
     first = own[0]
+    classes = model.card.classes if not first.merge else ()
+    means = {key: mean([values.get(key, math.nan) for values in lines.values()]) for key in shown(classes)}
     return ResultCard(
-        data=first.data,
+        data=f"{first.data} ({first.merge})" if first.merge else first.data,
         domains=len(lines),
         samples=first.samples,
         seed=first.seed or 0,
@@ -58,6 +61,15 @@ def summary(model: Model, rows: Sequence[Row], source: Path) -> ResultCard:
         device=first.device,
         means={key: value for key, value in means.items() if not math.isnan(value)},
     )
+
+
+def shown(classes: Sequence[str]) -> tuple[str, ...]:
+    """The scores that a card states of a model of these classes."""
+    if len(classes) <= 2:
+        return SHOWN
+    each = (*(f"f1_{name}" for name in classes), *OF_CLASSES)
+    against = tuple(f"{key}_{end}" for key in each for end in ("truth", "human"))
+    return (*SHOWN, *against, *(f"share_{name}" for name in classes), "doubted")
 
 
 def among(model: Model, siblings: Sequence[Model]) -> SeedsCard | None:

@@ -10,6 +10,7 @@ from segbench.engines import start
 from segbench.evaluate import panels
 from segbench.evaluate.cases import BATTERY16, ROBUSTNESS, Labelled, Source, open_data
 from segbench.evaluate.eval import Progress, evaluate, uncalibrated
+from segbench.evaluate.merging import fit
 from segbench.evaluate.printed import sandia
 from segbench.evaluate.robustness import degraded
 from segbench.evaluate.slices import FILE, Facts, Keeper
@@ -43,6 +44,7 @@ class Request:
     invert: bool = False
     unverified: bool = False
     uncalibrated: bool = False
+    merge: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def run(
     else:
         data = open_data(request.data, request.domain, request.root, request.size)
     sample_masks(model.card, request.samples, request.seed)
+    fit(model.card, data.name, data.classes, request.merge)  # refused before volumes are made
     if request.uncalibrated:
         uncalibrated(model.card)  # refused before volumes are made
     if request.out is not None:
@@ -97,11 +100,15 @@ def run(
 
     def keep(case: Labelled, prediction: Prediction) -> None:
         if request.data != ROBUSTNESS:  # some hundred volumes: they are shown as curves
-            kept.append(panels.panel(case, prediction))
+            kept.append(panels.panel(case, prediction, data.classes))
             keeper.add(case, prediction)
 
-    how = {"invert": request.invert, "calibrated": not request.uncalibrated}
-    rows = tuple(evaluate(model, engine, data, request.samples, request.seed, progress, keep, **how))
+    rows = tuple(
+        evaluate(
+            model, engine, data, request.samples, request.seed, progress, keep,
+            invert=request.invert, calibrated=not request.uncalibrated, merge=request.merge,
+        )
+    )  # fmt: skip
     trained_on = model.card.training.domains if request.data == BATTERY16 else ()
     printed = sandia() if request.data == BATTERY16 else None
     # what is fitted to a model lies in its card and not in its hash, and is in the scores
@@ -125,7 +132,7 @@ def command(request: Request) -> str:
     """What a user types to have `request` run; options that have their default are left out."""
     words = ["segbench", "eval", "--zoo", request.zoo, "--domain", request.domain, "--samples", str(request.samples)]
     words += ["--seed", str(request.seed)]
-    given = ("data", "root", "engine", "precision", "threads", "device", "size", "out")
+    given = ("data", "root", "engine", "precision", "threads", "device", "size", "merge", "out")
     for name in given:
         value = getattr(request, name)
         if value != getattr(Request, name):

@@ -55,31 +55,43 @@ def score(
     return scores, truth, human
 
 
-def of_tally(case: Labelled, prediction: Prediction, threshold: float) -> tuple[Scores, Curves]:
-    """What a two-class model's probability and uncertainty are worth, against each reference, and the curves.
+def of_tally(
+    case: Labelled, prediction: Prediction, threshold: float, classes: tuple[str, ...]
+) -> tuple[Scores, Curves]:
+    """What a model's probabilities and uncertainty are worth, against each reference, and the curves.
 
     Args:
-        case: Labels 0 and 1.
+        case: Labels from 0.
         prediction: Of its image.
-        threshold: Above which the model calls class 1.
+        threshold: Above which a model of two classes calls class 1.
+        classes: Names of the classes.
     """
     p = prediction
-    maps = Maps(p.probability, p.entropy, p.mutual, p.spread, p.deviation)
+    maps = Maps(
+        p.probability if p.probabilities is None else p.probabilities, p.entropy, p.mutual, p.spread, p.deviation
+    )
+    labels = None if p.probabilities is None else p.labels
     scores: Scores = {}
     curves: Curves = {}
     for against, reference in (("human", case.human), ("truth", case.truth)):
         if reference is not None:
-            sums = tally(maps, reference, threshold)
+            sums = tally(maps, reference, threshold, labels=labels, stack=case.stack)
             scores |= tallied.scores(sums, against)
-            curves |= tallied.curves(sums, against)
+            curves |= tallied.curves(sums, against, classes)
     return scores, curves
 
 
-def of_references(case: Labelled) -> Scores:
-    """What the references themselves score: viability, separability and share of class 1; human against truth."""
+def of_references(case: Labelled, classes: tuple[str, ...]) -> Scores:
+    """What the references themselves score: viability, separability and share of class 1; human against truth.
+
+    Of more than two classes the share of each.
+    """
     scores: Scores = {}
     for name, reference in (("human", case.human), ("truth", case.truth)):
         if reference is None:
+            continue
+        if len(classes) > 2:
+            scores |= {f"share_of_{c}_{name}": share for c, share in _shares(reference, classes).items()}
             continue
         scores[f"viability_of_{name}"] = viability(case.image.data, reference)
         scores[f"separability_of_{name}"] = separability(case.image.data, reference)
@@ -92,9 +104,9 @@ def of_references(case: Labelled) -> Scores:
 def of_thresholds(case: Labelled, prediction: Prediction) -> Scores:
     """Voxels that are class 1 by prediction and reference, and by prediction alone, at each of `THRESHOLDS`.
 
-    Counts and no ratios, so that they can be pooled over volumes; the reference is the truth where there is one.
+    Counts and no ratios, so that they can be pooled over volumes; the reference is the case's.
     """
-    against, reference = ("human", case.human) if case.truth is None else ("truth", case.truth)
+    against, reference = case.against, case.reference
     # the number of thresholds that lie below the probability says at which of them the voxel is class 1
     passed = np.searchsorted(np.array(THRESHOLDS, dtype=np.float32), prediction.probability.ravel(), side="left")
     solid = reference.ravel() == 1
@@ -111,12 +123,27 @@ def count_key(name: str, threshold: float, against: str) -> str:
     return f"{name}_at_{threshold:.2f}_{against}"
 
 
-def of_uncertainty(prediction: Prediction) -> Scores:
-    """Means over the volume: entropy and mutual information in nats, the study's percentile range, the deviation."""
-    return {
+def of_uncertainty(prediction: Prediction, classes: tuple[str, ...]) -> Scores:
+    """Means over the volume: entropy and mutual information in nats, the study's percentile range, the deviation.
+
+    And what is called: the share of class 1, or of each of more than two classes; of voxels that a second network had.
+    """
+    scores = {
         "entropy": float(prediction.entropy.mean(dtype=np.float64)),
         "mutual_information": float(prediction.mutual.mean(dtype=np.float64)),
         "spread": float(prediction.spread.mean(dtype=np.float64)),
         "deviation": float(prediction.deviation.mean(dtype=np.float64)),
-        "share": float(np.count_nonzero(prediction.labels == 1) / prediction.labels.size),
     }
+    if len(classes) > 2:
+        scores |= {f"share_{c}": share for c, share in _shares(prediction.labels, classes).items()}
+    else:
+        scores["share"] = float(np.count_nonzero(prediction.labels == 1) / prediction.labels.size)
+    if prediction.doubted is not None:
+        scores["doubted"] = float(np.count_nonzero(prediction.doubted) / prediction.doubted.size)
+    return scores
+
+
+def _shares(labels: UInt8, classes: tuple[str, ...]) -> Scores:
+    """Share of each class by its name."""
+    counts = np.bincount(labels.ravel(), minlength=len(classes))
+    return {name: float(count / labels.size) for name, count in zip(classes, counts, strict=True)}

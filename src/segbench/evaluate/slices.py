@@ -153,7 +153,7 @@ def slices(case: Labelled, prediction: Prediction, classes: int) -> Kept:
     depth, height, width = case.image.shape
     chosen = tuple(int((n + 0.5) * depth / min(SLICES, depth)) for n in range(min(SLICES, depth)))
     step = ceil(max(height, width) / PIXELS)
-    reference = case.human if case.truth is None else case.truth
+    reference = case.reference
     top = log(max(2, classes))
     wrong = prediction.labels != reference
     found = worst(wrong, np.clip(prediction.entropy / np.float32(top), 0, 1))

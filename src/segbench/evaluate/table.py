@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segbench.evaluate.bounds import SAID, headings
-from segbench.evaluate.columns import TRUST, Column, agreement, trust, viability
+from segbench.evaluate.columns import TRUST, Column, agreement, shares, trust, viability
 from segbench.evaluate.estimates import estimate, of_counts, reference, said
 from segbench.evaluate.printed import Printed
 from segbench.io.message import printable
@@ -20,6 +20,10 @@ from segbench.rows import Row
 
 Values = dict[str, float]
 
+SHARES = (
+    "share of each class; second network: share of the voxels that a model's local network decided; entropy is at most "
+    "ln K, spread is that of the called class's probability"
+)
 TOO_FEW = "nan: the interval and the masks are of at least as many samples as the card's fit had"
 
 
@@ -90,17 +94,21 @@ def tables(
     for domain in lines:
         lines[domain] |= printed.of(domain) if printed else {}
     has_truth = any(row.confusion_truth is not None for row in rows)
-    against = "truth" if has_truth else "human"
+    stack = any(row.stack for row in rows)
+    against = "truth" if has_truth and not stack else "human"
     pairs = tuple(lines.items())
     marked = tuple(name for name in lines if name in trained_on)
-    agreed = agreement(classes, against, printed is not None)
-    notes = [*_notes(against, marked), interval_note([row for row in rows if row.kind == "case"])]
+    agreed = agreement(classes, against, printed is not None, has_truth)
+    notes = [*_notes(against, marked, len(classes), stack), interval_note([row for row in rows if row.kind == "case"])]
     made = [_table(f"{model}: accuracy", agreed, pairs, notes, marked)]
     if len(classes) == 2:
         columns = viability(has_truth, printed is not None)
         notes = _wins(list(lines.values()), "human label" if has_truth else "label", printed)
         made.append(_table(f"{model}: viability and uncertainty", columns, pairs, notes, marked))
     known = {key for values in lines.values() for key in values}
+    if len(classes) > 2:
+        columns = [column for column in shares(classes, against) if column.key in known]
+        made.append(_table(f"{model}: shares and uncertainty", columns, pairs, [SHARES], marked))
     shown = [column for column in trust(against) if column.key in known]
     if shown:
         made.append(_table(f"{model}: calibration, errors found, foreign input", shown, pairs, [TRUST], marked))
@@ -140,12 +148,15 @@ def _left_out(headings: Sequence[str], n: int, of: int) -> str:
     return f"{', '.join(headings)} are undefined for {n} of {of} domains, which their means leave out"
 
 
-def _notes(against: str, trained_on: Sequence[str]) -> list[str]:
+def _notes(against: str, trained_on: Sequence[str], classes: int, stack: bool) -> list[str]:
     reference = "the truth" if against == "truth" else "the label"
+    ranked = "AUC" if classes == 2 else "the accuracy within 2 voxels of a boundary"
     notes = [
-        f"mIoU, fIoU, F1, AUC, forest and Otsu (their accuracy) are against {reference}; voxels are pooled per volume, "
-        "then volumes are averaged; an absent class is nan and left out"
+        f"mIoU, fIoU, F1, {ranked}, forest and Otsu (their accuracy) are against {reference}; voxels are pooled per "
+        "volume, then volumes are averaged; an absent class is nan and left out"
     ]
+    if stack:
+        notes.append("the slices of a domain are images of their own, pooled like a volume; blocks are slices")
     if trained_on:
         notes.append("* trained on this domain (other volumes of it)")
     return notes
@@ -188,12 +199,13 @@ def provenance(rows: Sequence[Row], note: str) -> str:
 
 def cautions(rows: Sequence[Row]) -> list[str]:
     """What spoke against trusting the predictions, a line each."""
-    return [f"warning: {printable(text)}" for row in rows for text in row.warnings]
+    return [f"warning: {printable(text)}" for text in dict.fromkeys(text for row in rows for text in row.warnings)]
 
 
 def drawn(row: Row) -> str:
     """How many samples a model's row is of, in words."""
     said = f"T = {row.samples}, seed {row.seed}" if row.samples else "T = 0 (no dropout, one pass)"
+    said += f", {row.merge}" if row.merge else ""
     return said if row.calibrated else f"{said}, uncalibrated"
 
 

@@ -1,10 +1,14 @@
-"""Scores and curves of a tally by the names that rows have for them; `against` is "truth" or "human"."""
+"""Scores and curves of a tally by the names that rows have for them; `against` is "truth" or "human".
+
+Of more than two classes there is no ranking of the probability, and a class-wise diagram for each.
+"""
 
 import math
+from collections.abc import Sequence
 
 from segbench.metrics.overlap import accuracy
 from segbench.metrics.ranking import Histogram
-from segbench.metrics.reliability import Diagram, Reliability
+from segbench.metrics.reliability import Diagram, Judged, Reliability
 from segbench.metrics.sparsification import aurc, ause, curve
 from segbench.metrics.uncertainty import MEASURES
 from segbench.tally import Region, Tally
@@ -27,22 +31,31 @@ def scores(tally: Tally, against: str) -> Scores:
     return found
 
 
-def of_probability(reliability: Reliability, ranking: Histogram, against: str) -> Scores:
+def of_probability(reliability: Judged, ranking: Histogram, against: str) -> Scores:
     """Whether it ranks the voxels, and whether it means what it says."""
-    return {
-        f"auc_{against}": ranking.auc(),
+    ranked = {f"auc_{against}": ranking.auc()} if isinstance(reliability, Reliability) else {}
+    return ranked | {
         f"nll_{against}": reliability.mean_nll,
         f"brier_{against}": reliability.mean_brier,
         f"ece_{against}": reliability.ece,
     }
 
 
-def curves(tally: Tally, against: str) -> Curves:
-    """Reliability diagrams, and sparsification curves of each measure and of the oracle."""
+def curves(tally: Tally, against: str, classes: Sequence[str] = ()) -> Curves:
+    """Reliability diagrams, and sparsification curves of each measure and of the oracle.
+
+    Args:
+        tally: Of a volume.
+        against: Which reference it is of.
+        classes: Names of the classes, where they are more than two.
+    """
     whole = tally.whole
     found = _diagram(whole.reliability.top_label, ("count", "confidence", "right"), "reliability", against)
     names = ("count", "probability", "present")
-    found |= _diagram(whole.reliability.class_wise, names, "classwise", against)
+    single = whole.reliability.class_wise
+    endings = [against] if len(single) == 1 else [f"{name}_{against}" for name in classes]
+    for diagram, ending in zip(single, endings, strict=True):
+        found |= _diagram(diagram, names, "classwise", ending)
     for name, errors in zip(MEASURES, whole.errors, strict=True):
         _, rest, oracle = curve(errors)
         found[f"sparsification_{name}_{against}"] = tuple(rest.tolist())

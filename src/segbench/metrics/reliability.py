@@ -2,10 +2,13 @@
 
 The calibration error is that of Naeini et al. 2015 and Guo et al. 2017: bins of equal width, the mean over voxels of
 |observed frequency - mean probability| of their bin. *Top-label* asks whether the class that is called is right as
-often as its probability says; *class-wise* whether class 1 is there as often as its probability says.
+often as its probability says; *class-wise* whether class 1 is there as often as its probability says. `multiclass` has
+the same of more than two classes.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +59,66 @@ class Diagram:
         return share
 
 
+@dataclass(frozen=True, eq=False)
+class Judged(ABC):
+    """Sums over the voxels of a segmentation into any number of classes; added up over tiles or cases with `+`.
+
+    Attributes:
+        nll: Sum of -ln p(true class), nats.
+        brier: Sum of (p - y)²: of class 1 where there are two classes, else over all of them.
+    """
+
+    nll: float = 0.0
+    brier: float = 0.0
+
+    @abstractmethod
+    def __add__(self, other: Self) -> Self: ...
+
+    @property
+    @abstractmethod
+    def voxels(self) -> int:
+        """How many."""
+
+    @property
+    @abstractmethod
+    def confusion(self) -> Int64:
+        """Voxels of true class i called class j, shape (K, K)."""
+
+    @property
+    @abstractmethod
+    def top_label(self) -> Diagram:
+        """Of the called class: its probability against how often it is right."""
+
+    @property
+    @abstractmethod
+    def class_wise(self) -> tuple[Diagram, ...]:
+        """Of single classes: their probability against how often they are there; of two classes class 1 alone."""
+
+    @property
+    def mean_nll(self) -> float:
+        """Negative log-likelihood per voxel, nats; NaN without voxels."""
+        return self.nll / self.voxels if self.voxels else float("nan")
+
+    @property
+    def mean_brier(self) -> float:
+        """Brier score: of class 1, in [0, 1]; of K classes the sum over them, in [0, 2]; NaN without voxels."""
+        return self.brier / self.voxels if self.voxels else float("nan")
+
+    @property
+    def ece(self) -> float:
+        """Top-label calibration error in [0, 1]; NaN without voxels."""
+        return self.top_label.error
+
+    @property
+    def ece_classwise(self) -> float:
+        """Class-wise calibration error in [0, 1], the mean over classes; for two classes the same for either.
+
+        NaN without voxels.
+        """
+        errors = [diagram.error for diagram in self.class_wise]
+        return sum(errors) / len(errors)
+
+
 def _count() -> Int64:
     return np.zeros((2, 2, BINS), dtype=np.int64)
 
@@ -65,19 +128,15 @@ def _sum() -> Float64:
 
 
 @dataclass(frozen=True, eq=False)
-class Reliability:
-    """Sums over the voxels of a two-class segmentation; frozen, and added up over tiles or cases with `+`.
+class Reliability(Judged):
+    """Sums over the voxels of a two-class segmentation.
 
     Attributes:
-        nll: Sum of -ln p(true class), nats.
-        brier: Sum of (p - y)² of class 1.
         count: Voxels that are called class i, are class j and whose probability of class 1 lies in bin k, shape
             (2, 2, BINS).
         probability: Sum of that probability, same shape.
     """
 
-    nll: float = 0.0
-    brier: float = 0.0
     count: Int64 = field(default_factory=_count)
     probability: Float64 = field(default_factory=_sum)
 
@@ -122,16 +181,6 @@ class Reliability:
         return called.T
 
     @property
-    def mean_nll(self) -> float:
-        """Negative log-likelihood per voxel, nats; NaN without voxels."""
-        return self.nll / self.voxels if self.voxels else float("nan")
-
-    @property
-    def mean_brier(self) -> float:
-        """Brier score of class 1, in [0, 1]; NaN without voxels."""
-        return self.brier / self.voxels if self.voxels else float("nan")
-
-    @property
     def top_label(self) -> Diagram:
         """Of the called class: its probability against how often it is right.
 
@@ -142,20 +191,10 @@ class Reliability:
         return Diagram(one.sum(axis=0) + zero.sum(axis=0)[::-1], sure, one[1] + zero[0][::-1])
 
     @property
-    def class_wise(self) -> Diagram:
+    def class_wise(self) -> tuple[Diagram, ...]:
         """Of class 1: its probability against how often it is there."""
         count = self.count.sum(axis=0)
-        return Diagram(count.sum(axis=0), self.probability.sum(axis=(0, 1)), count[1])
-
-    @property
-    def ece(self) -> float:
-        """Top-label calibration error in [0, 1]; NaN without voxels."""
-        return self.top_label.error
-
-    @property
-    def ece_classwise(self) -> float:
-        """Class-wise calibration error in [0, 1], for two classes the same for either; NaN without voxels."""
-        return self.class_wise.error
+        return (Diagram(count.sum(axis=0), self.probability.sum(axis=(0, 1)), count[1]),)
 
 
 def _of(p: Float64, y: npt.NDArray[np.bool_], threshold: float) -> Reliability:

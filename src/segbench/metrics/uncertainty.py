@@ -21,7 +21,7 @@ Float32 = npt.NDArray[np.float32]
 MEASURES = ("entropy", "mutual_information", "spread", "deviation")
 """Measures of uncertainty, as rows name them."""
 HIGHEST = {"entropy": math.log(2), "mutual_information": math.log(2), "spread": 1.0, "deviation": 0.5}
-"""What each can be at most, of two classes."""
+"""What each can be at most, of two classes; `highest` has it of more."""
 ROUNDING = 1e-6
 """Share by which float32 may carry it further."""
 
@@ -104,9 +104,14 @@ def categorical(samples: Float32, mean: Float32 | None = None) -> Uncertainty:
     return Uncertainty(said.reshape(k, *rest), *(a.reshape(rest) for a in (entropy, mutual, spread, deviation)))
 
 
-def relative(measure: Float32, name: str) -> Float32:
+def highest(name: str, classes: int = 2) -> float:
+    """What a measure can be at most: entropies ln K, of K classes."""
+    return math.log(classes) if name in ("entropy", "mutual_information") else HIGHEST[name]
+
+
+def relative(measure: Float32, name: str, classes: int = 2) -> Float32:
     """A measure as a share of the most that it can be: histograms are fine at both ends of [0, 1]."""
-    share: Float32 = measure * np.float32(1 / HIGHEST[name])
+    share: Float32 = measure * np.float32(1 / highest(name, classes))
     return np.minimum(share, np.float32(1))
 
 

@@ -14,8 +14,8 @@ DIGITS = 3
 def bounds(run: Run) -> Markup | None:
     """A line a domain: shares of truth or label and of the model, both intervals, both masks; None of older rows."""
     there = {key for row in run.rows for key in row.metrics}
-    used = [(key, words) for key, words in headings(run.reference) if key in there]
-    if not any(key == "share_samples_low" for key, _ in used):
+    used = [(key, words) for key, words in _headings(run) if key in there]
+    if not any(key in ("share_samples_low", *(f"share_{name}" for name in run.classes)) for key, _ in used):
         return None
     heads = [head("domain", "text"), *(head(words, "number") for _, words in used)]
     lines = [
@@ -39,7 +39,24 @@ def bounds(run: Run) -> Markup | None:
     return join([element("p", _said(run), class_="note"), region(table, f"Share and its bounds, {run.title}")])
 
 
+def _headings(run: Run) -> list[tuple[str, str]]:
+    """Scores with their headings: of class 1 with its bounds, or of each of more than two classes."""
+    if len(run.classes) <= 2:
+        return headings(run.reference)
+    pairs = [
+        ((f"share_of_{name}_{run.reference}", f"{shown(name)[:24]}, {_told(run)}"), (f"share_{name}", "model"))
+        for name in run.classes
+    ]
+    return [one for pair in pairs for one in pair]
+
+
+def _told(run: Run) -> str:
+    return "truth" if run.reference == "truth" else "label"
+
+
 def _said(run: Run) -> str:
+    if len(run.classes) > 2:
+        return f"Shares of the classes among the voxels, in the {_told(run)} and as the model calls them."
     name = shown(run.classes[1])[:24] if len(run.classes) > 1 else "class 1"
     words = f"Shares of {name} among the voxels; samples 5 % and 95 %: percentiles of the samples' own shares. "
     defined = [value for value in per_domain(run, "share_low").values() if not math.isnan(value)]

@@ -65,19 +65,26 @@ def calibration(runs: Sequence[Run]) -> Markup | None:
         "Above the diagonal the model is more often right than it believes, below it is overconfident. Grey bars: how "
         "many voxels have that confidence (their share; the tallest bar fills the figure)."
     )])  # fmt: skip
-    beside = _classwise(runs)
-    both = element("div", figure(chart, caption), beside, class_="figures")
+    both = element("div", figure(chart, caption), *_classwise(runs), class_="figures")
     return join([both, *_small(runs)])
 
 
-def _classwise(runs: Sequence[Run]) -> Markup | None:
-    """How often class 1 is there where its mean probability is so and so."""
+def _classwise(runs: Sequence[Run]) -> list[Markup]:
+    """How often a class is there where its mean probability is so and so: of two class 1, else a figure for each."""
+    classes = runs[0].classes
+    if len(classes) <= 2:
+        made = [_of_class(runs, "", shown(classes[1])[:24] if len(classes) == 2 else "class 1")]
+    else:
+        made = [_of_class(runs, f"{name}_", shown(name)[:24]) for name in classes]
+    return [each for each in made if each is not None]
+
+
+def _of_class(runs: Sequence[Run], infix: str, name: str) -> Markup | None:
     names = ("classwise_count", "classwise_probability", "classwise_present")
-    drawn = [(run, bins) for run in runs if (bins := binned(run.rows, names, run.reference)) is not None]
+    found = [(run, binned(run.rows, names, f"{infix}{run.reference}")) for run in runs]
+    drawn = [(run, bins) for run, bins in found if bins is not None]
     if not drawn:
         return None
-    classes = drawn[0][0].classes
-    name = shown(classes[1])[:24] if len(classes) == 2 else "class 1"
     chart = Chart(Axis(0, 1, f"probability of {name}"), Axis(0, 1, f"share that is {name}"), 400, 330)
     marks = [chart.curve([0, 1], [0, 1], "ideal")]
     for run, (count, probability, present) in drawn:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from segbench.document import short
 from segbench.errors import InputError
+from segbench.evaluate.estimates import reference
 from segbench.evaluate.kept import Slices, read_slices
 from segbench.evaluate.run import ROWS
 from segbench.evaluate.table import drawn
@@ -50,8 +51,13 @@ class Run:
 
     @cached_property
     def reference(self) -> str:
-        """What scores are against: "truth" where every volume has one, else "human"."""
-        return "truth" if all(row.confusion_truth is not None for row in self.rows) else "human"
+        """What scores are against: "truth" where every volume has one, else, and of stacks of images, "human"."""
+        return "truth" if all(reference(row) == "truth" for row in self.rows) else "human"
+
+    @cached_property
+    def has_truth(self) -> bool:
+        """Whether there is a truth beside a human label."""
+        return any(row.confusion_truth is not None for row in self.rows)
 
     @cached_property
     def domains(self) -> dict[str, tuple[Row, ...]]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from segbench import __version__
 from segbench.document import base_style, fill, policy, resource
+from segbench.document.colours import LABELS, label_colours
 from segbench.evaluate.cases import BATTERY16
 from segbench.evaluate.table import drawn
 from segbench.io.message import printable
@@ -177,7 +178,7 @@ def _slices(group: Group, made: Markup | None, said: str) -> Markup:
     words = element("p", " ".join([*without, said]), class_="note") if without or said else None
     if made is None:
         return join([words])
-    has_truth = any(run.reference == "truth" for run in group.runs)
+    has_truth = any(run.has_truth for run in group.runs)
     kinds = [kind for kind in panels.TITLES if kind != "truth" or has_truth]
     boxes = [
         element("label", element("input", type="checkbox", checked=True, value=kind), panels.TITLES[kind])
@@ -196,8 +197,11 @@ def _key(group: Group) -> Markup:
     run = group.runs[0]
     names = [shown(name) for name in run.classes[:8]]
     entries = [(f"k{n}", name) for n, name in enumerate(names)]
-    entries += [("missed", f"error: {names[1]} missed" if len(names) == 2 else "error: class too low")]
-    entries += [("invented", f"error: {names[1]} invented" if len(names) == 2 else "error: class too high")]
+    if len(names) > 2:
+        entries += [(f"e{n}", f"error: is {name}") for n, name in enumerate(names)]
+    else:
+        name = names[1] if len(names) == 2 else "class 1"
+        entries += [("missed", f"error: {name} missed"), ("invented", f"error: {name} invented")]
     made = [element("li", element("span", class_=f"swatch {class_}"), words) for class_, words in entries]
     classes = max(2, len(names))
     made.append(element("li", element("span", class_="ramp"), f"uncertainty: entropy from 0 to ln {classes}"))
@@ -205,7 +209,8 @@ def _key(group: Group) -> Markup:
 
 
 def _swatches() -> str:
-    colours = {f"k{n}": colour for n, colour in enumerate(pictures.label_colours(8))}
+    colours = {f"k{n}": colour for n, colour in enumerate(label_colours(8))}
+    colours |= {f"e{n}": colour for n, colour in enumerate(LABELS)}
     colours |= {"missed": pictures.MISSED, "invented": pictures.INVENTED}
     lines = [f".{name} {{ background: rgb({', '.join(map(str, colour))}); }}" for name, colour in colours.items()]
     stops = ", ".join(f"rgb({r}, {g}, {b})" for r, g, b in pictures.heat()[::9])

@@ -96,12 +96,12 @@ def panels(group: Group, sizes: Sizes, budget: int = BYTES) -> tuple[Markup | No
     if not every:
         return None, ""
     most = max(len(case.about.z) for case in every)
-    carried, made = most, [_pictures(case, most) for case in every]
+    carried, made = most, [_pictures(group, case, most) for case in every]
     total = sum(map(_text, made))
     if total > budget:
         # of a slice fewer is a little more than its share is saved: what files begin with is small
         carried = max(1, int(most * budget / total))
-        made = [_pictures(case, carried) for case in every]
+        made = [_pictures(group, case, carried) for case in every]
     while len(made) > 1 and sum(map(_text, made)) > budget:
         made.pop()
     every = every[: len(made)]
@@ -136,10 +136,11 @@ def _chosen(case: Case, carried: int) -> list[int]:
     return [int((i + 0.5) * there / n) for i in range(n)]
 
 
-def _pictures(case: Case, carried: int) -> dict[str, bytes]:
+def _pictures(group: Group, case: Case, carried: int) -> dict[str, bytes]:
     at = _chosen(case, carried)
     layers = {name: array[at] for name, array in case.layers.items()}
-    reference = layers.get("truth", layers["human"])
+    run = group.runs[0]
+    reference = layers.get("truth", layers["human"]) if run.reference == "truth" else layers["human"]
     made: dict[str, bytes] = {}
     for name in ("image", "human", "truth"):
         if name in layers:
@@ -148,7 +149,7 @@ def _pictures(case: Case, carried: int) -> dict[str, bytes]:
         labels = layers[f"labels {letter}"]
         made[f"labels {letter}"] = pictures.column(*pictures.classes(labels))
         made[f"uncertainty {letter}"] = pictures.column(*pictures.uncertainty(layers[f"uncertainty {letter}"]))
-        made[f"error {letter}"] = pictures.column(*pictures.error(layers["image"], reference, labels))
+        made[f"error {letter}"] = pictures.column(*pictures.error(layers["image"], reference, labels, len(run.classes)))
     return made
 
 

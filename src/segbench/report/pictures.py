@@ -8,20 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from segbench.document.colours import INFERNO, LABELS, Colour, ramp
+from segbench.document.colours import INFERNO, LABELS, Colour, label_colours, ramp
 from segbench.report.markup import Markup, element
 from segbench.volume import UInt8
 
-VOID: Colour = (28, 32, 42)
 MISSED: Colour = (86, 180, 233)
 INVENTED: Colour = (240, 90, 30)
 GREYS, HEATS = 32, 64
 Int = npt.NDArray[np.int64]
-
-
-def label_colours(classes: int = 256) -> tuple[Colour, ...]:
-    """Of each class; the first is void."""
-    return (VOID, *(LABELS[n % len(LABELS)] for n in range(1, classes)))
 
 
 def heat() -> tuple[Colour, ...]:
@@ -44,13 +38,18 @@ def uncertainty(planes: UInt8) -> tuple[UInt8, Sequence[Colour]]:
     return (planes.astype(np.uint16) * HEATS // 256).astype(np.uint8), heat()
 
 
-def error(image: UInt8, reference: UInt8, labels: UInt8) -> tuple[UInt8, Sequence[Colour]]:
-    """Wrong voxels over the dimmed image: missed where the reference's class is the higher, else invented."""
+def error(image: UInt8, reference: UInt8, labels: UInt8, classes_: int = 2) -> tuple[UInt8, Sequence[Colour]]:
+    """Wrong voxels over the dimmed image: class 1 missed or invented; of more classes in the colour of the true one."""
     shown = (image.astype(np.uint16) * GREYS // 256).astype(np.uint8)
+    greys = [(round(110 * n / (GREYS - 1)),) * 3 for n in range(GREYS)]
+    dimmed = [(a, b, c) for a, b, c in greys]
+    if classes_ > 2:
+        wrong = reference != labels
+        shown[wrong] = GREYS + np.minimum(reference[wrong], len(LABELS) - 1)
+        return shown, [*dimmed, *LABELS]
     shown[reference > labels] = GREYS
     shown[reference < labels] = GREYS + 1
-    greys = [(round(110 * n / (GREYS - 1)),) * 3 for n in range(GREYS)]
-    return shown, [*((a, b, c) for a, b, c in greys), MISSED, INVENTED]
+    return shown, [*dimmed, MISSED, INVENTED]
 
 
 def column(planes: UInt8, colours: Sequence[Colour]) -> bytes:

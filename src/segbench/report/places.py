@@ -66,7 +66,7 @@ def _square(run: Run, number_: int, at: int, patch: Patch) -> Markup:
     image, reference, labels, unsure = run.slices.patch(number_, at)
     parts = [
         pictures.grey(image), pictures.classes(reference), pictures.classes(labels),
-        pictures.error(image, reference, labels), pictures.uncertainty(unsure),
+        pictures.error(image, reference, labels, len(run.classes)), pictures.uncertainty(unsure),
     ]  # fmt: skip
     name = shown(case.domain) if case.case == case.domain else f"{shown(case.domain)}/{shown(case.case)}"
     said = f"{percent(patch.error, 0)} wrong, uncertainty {number(patch.uncertainty, 2)}"

@@ -24,7 +24,7 @@ class Column:
 def columns(run: Run) -> list[Column]:
     """Those that a row of the run has."""
     end = run.reference
-    label = "human label" if end == "truth" else "label"
+    label = "human label" if run.has_truth else "label"
     wanted = [
         Column("accuracy_human", f"accuracy, {label}"),
         Column("accuracy_truth", "accuracy, truth"),
@@ -32,11 +32,13 @@ def columns(run: Run) -> list[Column]:
         Column(f"fiou_{end}", "fIoU"),
         *(Column(f"f1_{name}_{end}", f"F1 {shown(name)[:24]}") for name in run.classes),
         Column(f"auc_{end}", "AUC"),
+        *([Column(f"accuracy_band_{end}", "accuracy, boundary")] if len(run.classes) > 2 else []),
         Column(f"ece_{end}", "ECE", 3, -1),
         Column(f"error_auroc_entropy_{end}", "error AUROC"),
         Column("viability_of_human", f"viability, {label}", 2, 0),
         Column("viability", "viability, model", 2, 0),
         Column("entropy", "entropy (nat)", 3, 0),
+        Column("doubted", "second network", 3, 0),
         Column("foreign", "foreign score", 4, 0),
         Column("foreign_tiles", "foreign tiles", 2, 0),
     ]

@@ -75,11 +75,11 @@ def accuracy_of_domain(run: Run, domain: str) -> Score | None:
 
 
 def parts_of_domain(run: Run, domain: str) -> tuple[list[float], str]:
-    """Accuracies whose distribution a sparkline shows, and what they are of: "volumes", or "blocks" of the only one."""
+    """Accuracies whose distribution a sparkline shows; what of: "volumes", or "blocks" or "slices" of the only one."""
     rows = run.domains[domain]
     if len(rows) == 1:
         values = [overlap.accuracy(np.array(block, dtype=np.int64)) for block in rows[0].blocks]
-        return [value for value in values if not math.isnan(value)], "blocks"
+        return [value for value in values if not math.isnan(value)], _parts(rows[0])
     values = [overlap.accuracy(counts) for row in rows if (counts := run.counts(row)).size]
     return [value for value in values if not math.isnan(value)], "volumes"
 
@@ -119,7 +119,11 @@ def pooled(matrices: Sequence[Int64]) -> Int64 | None:
 
 def _pooled(row: Row) -> Score | None:
     blocks = pooled_blocks(row)
-    return None if blocks is None else Score(of_pooled(blocks, _accuracy), "blocks")
+    return None if blocks is None else Score(of_pooled(blocks, _accuracy), _parts(row))
+
+
+def _parts(row: Row) -> str:
+    return "slices" if row.stack else "blocks"
 
 
 def pooled_blocks(row: Row) -> Int64 | None:

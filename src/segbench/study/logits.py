@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from segbench.cascade import Refined
 from segbench.engines import Engine
 from segbench.normalisation import fit
 from segbench.predict.sampling import sample_masks, stream, tiles
@@ -22,7 +23,7 @@ def mean_logits(volume: Volume, card: Card, engine: Engine, samples: int, seed: 
     """
     found = np.empty((len(card.classes), *volume.shape), dtype=np.float32)
 
-    def finish(tile: Tile, logits: Float32) -> None:
+    def finish(tile: Tile, logits: Float32, _: Refined | None) -> None:
         found[(slice(None), *tile.core)] = logits.mean(axis=0, dtype=np.float64)
 
     scaling = fit(card.input.normalisation, volume)

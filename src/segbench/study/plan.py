@@ -32,6 +32,7 @@ class Job:
         needs: Whose model it takes as its first network, or is made of.
         budget_s: Processor seconds; None for what the recipe says.
         digest: Of all inputs.
+        fault: Why it cannot even start: its recipe is missing or wrong.
     """
 
     key: Key
@@ -41,6 +42,7 @@ class Job:
     needs: Key | None
     budget_s: float | None
     digest: str
+    fault: str | None = None
 
     @property
     def recipe_sha256(self) -> str | None:
@@ -56,9 +58,6 @@ def plan(study: Study, scale: Scale, methods: Iterable[Method], root: Path) -> t
         scale: What they may cost.
         methods: With all that they need (`Study.with_needs`).
         root: Folder of all models of the scale.
-
-    Raises:
-        InputError: A recipe is missing or wrong, or an option does not fit into it.
     """
     jobs: dict[Key, Job] = {}
     for key in keys(study, scale, methods):
@@ -70,11 +69,15 @@ def plan(study: Study, scale: Scale, methods: Iterable[Method], root: Path) -> t
 def _job(key: Key, method: Method, scale: Scale, root: Path, before: Mapping[Key, Job]) -> Job:
     other = method.of or method.first
     needs = Key(other, key.seed, key.split) if other else None
-    recipe = recipe_text(key, method, scale)
+    recipe, fault = None, None
+    try:
+        recipe = recipe_text(key, method, scale)
+    except InputError as error:
+        fault = str(error)
     budget = None if scale.budget_s is None or method.of else scale.budget_s * method.budgets
     inputs = [recipe, method.card, budget, before[needs].digest if needs else None]
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-    return Job(key, method, root / f"{key}-{digest[:10]}", recipe, needs, budget, digest)
+    return Job(key, method, root / f"{key}-{digest[:10]}", recipe, needs, budget, digest, fault)
 
 
 def recipe_text(key: Key, method: Method, scale: Scale) -> str | None:

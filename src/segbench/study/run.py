@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from segbench.errors import InputError
 from segbench.evaluate.cases import open_data
 from segbench.evaluate.definitions import TableDefinition
 from segbench.evaluate.measured import Collection, Key, Measured, read, stored_place, write
@@ -96,6 +97,8 @@ def run(asked: Asked, telling: Telling | None = None, trainer: Trainer | None = 
     places = {job.key: job.place for job in jobs}
 
     def do(job: Job) -> None:
+        if job.fault is not None:
+            raise InputError(job.fault)
         if job.recipe is not None:
             write_bytes(check_output_folder(job.place) / RECIPE, job.recipe)
         needed = places[job.needs] if job.needs else None

@@ -56,7 +56,7 @@ def train(task: Task) -> None:
     if task.first is None:
         from segbench.train.run import train as train_network
 
-        train_network(task.recipe, task.place, stepping=stepping, budget_s=task.budget_s)
+        train_network(task.recipe, task.place, stepping=stepping, budget_s=task.budget_s, threads=1)
         return
     from segbench.train.matphase.recipe import MatPhaseRecipe
     from segbench.train.matphase.run import train_matphase

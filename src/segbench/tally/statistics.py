@@ -6,7 +6,7 @@ import numpy as np
 
 from segbench.metrics.patches import Patches
 from segbench.metrics.ranking import Histogram
-from segbench.metrics.reliability import Float64, Reliability
+from segbench.metrics.reliability import Float64, Judged, Reliability
 from segbench.metrics.uncertainty import MEASURES
 
 
@@ -28,13 +28,13 @@ class Region:
 
     Attributes:
         reliability: Calibration, NLL and Brier score, and the confusion matrix.
-        ranking: The probability of class 1 in and out of that class.
+        ranking: The probability of class 1 in and out of that class; empty of more than two classes.
         errors: Each of `MEASURES`, as a share of the most that it can be, where the label is wrong (`positive`) and
             right (`negative`).
         sums: Sum of each measure, shape (len(MEASURES),).
     """
 
-    reliability: Reliability = field(default_factory=Reliability)
+    reliability: Judged = field(default_factory=Reliability)
     ranking: Histogram = field(default_factory=Histogram)
     errors: tuple[Histogram, ...] = field(default_factory=_histograms)
     sums: Float64 = field(default_factory=_sums)
@@ -59,7 +59,7 @@ class Tally:
     """Of a volume, or of some planes of one; frozen, added up with `+`.
 
     Attributes:
-        band: Voxels within 2 voxels of a phase boundary of the reference: a voxel of the other phase lies at most that
+        band: Voxels within 2 voxels of a phase boundary of the reference: a voxel of another phase lies at most that
             far away, from centre to centre.
         interior: All others.
         patches: Of each of `MEASURES`.

@@ -9,7 +9,7 @@ import numpy as np
 
 from segbench.errors import InputError
 from segbench.metrics import slabs
-from segbench.metrics.uncertainty import HIGHEST, MEASURES
+from segbench.metrics.uncertainty import HIGHEST, MEASURES, highest
 from segbench.tally import kernel, planes
 from segbench.tally.statistics import Tally
 from segbench.volume import Float32, LazyArray, UInt8
@@ -33,9 +33,9 @@ class Maps:
     """What a model says of a volume, each (Z, Y, X) and float32 or turned into it; read lazily.
 
     Attributes:
-        probability: Of class 1, in [0, 1].
-        entropy: In nats, at most ln 2.
-        mutual_information: In nats, at most ln 2.
+        probability: Of class 1, in [0, 1]; or of each of K classes, (K, Z, Y, X).
+        entropy: In nats, at most ln K.
+        mutual_information: In nats, at most ln K.
         spread: In [0, 1].
         deviation: In [0, 0.5].
     """
@@ -46,6 +46,11 @@ class Maps:
     spread: LazyArray
     deviation: LazyArray
 
+    @property
+    def classes(self) -> int:
+        """K; 0 where the probability of class 1 says all."""
+        return int(self.probability.shape[0]) if len(self.probability.shape) == 4 else 0
+
 
 def tally(
     maps: Maps,
@@ -54,6 +59,9 @@ def tally(
     part: slice | None = None,
     threads: int = 1,
     parts: int = ALL,
+    *,
+    labels: LazyArray | None = None,
+    stack: bool = False,
 ) -> Tally:
     """Sums over a volume, or over some of its planes; those of parts that cover it once add up to the whole.
 
@@ -61,22 +69,22 @@ def tally(
 
     Args:
         maps: What a model says.
-        reference: True phases 0 and 1 (Z, Y, X); read lazily, two planes beyond each slab.
-        threshold: Class 1 is called above it; an error is a voxel that is not called what it is.
+        reference: True phases (Z, Y, X), integers from 0; read lazily, two planes beyond each slab.
+        threshold: Class 1 is called above it; an error is a voxel that is not called what it is. Of probabilities of K
+            classes `labels` say what is called.
         part: Planes to sum over, with a step of 1; all by default. The band sees the planes beside them.
         threads: That take a slab each; the result does not depend on it.
         parts: What is summed, bits of `PARTS`.
+        labels: Called classes (Z, Y, X), integers from 0; with the probabilities of K classes alone.
+        stack: The slices are images of their own: no slice's boundaries reach into its neighbours.
 
     Raises:
-        InputError: Shapes differ or are not (Z, Y, X), a value is NaN or out of range, or a label is neither 0 nor 1.
+        InputError: Shapes differ or are not (Z, Y, X), a value is NaN or out of range, or a label is no class.
     """
+    _check(maps, reference, labels)
     shape = tuple(reference.shape)
-    named = {f.name: getattr(maps, f.name) for f in fields(maps)}
-    for name, values in named.items():
-        if tuple(values.shape) != shape or len(shape) != 3:
-            raise InputError(f"{name} {tuple(values.shape)} and reference {shape}: not one shape (Z, Y, X)")
-    of = partial(_of_slab, maps, reference, threshold, parts)
-    total = Tally()
+    of = partial(_of_slab, maps, labels, reference, stack, threshold, parts)
+    total = planes.empty(maps.classes).tally
     if threads == 1:
         for slab in _slabs(shape, part):
             total += of(slab)
@@ -85,6 +93,17 @@ def tally(
         for found in pool.map(of, _slabs(shape, part)):
             total += found
     return total
+
+
+def _check(maps: Maps, reference: LazyArray, labels: LazyArray | None) -> None:
+    shape = tuple(reference.shape)
+    named = {f.name: getattr(maps, f.name) for f in fields(maps)} | ({} if labels is None else {"labels": labels})
+    for name, values in named.items():
+        found = tuple(values.shape)[1 if name == "probability" and maps.classes else 0 :]
+        if found != shape or len(shape) != 3:
+            raise InputError(f"{name} {tuple(values.shape)} and reference {shape}: not one shape (Z, Y, X)")
+    if (labels is None) == bool(maps.classes):
+        raise InputError("labels go with the probabilities of K classes (K, Z, Y, X), and those with labels")
 
 
 def _slabs(shape: tuple[int, ...], part: slice | None) -> Iterator[slice]:
@@ -97,14 +116,19 @@ def _slabs(shape: tuple[int, ...], part: slice | None) -> Iterator[slice]:
         yield slice(first, min(first + step, stop))
 
 
-def _of_slab(maps: Maps, reference: LazyArray, threshold: float, parts: int, slab: slice) -> Tally:
+def _of_slab(
+    maps: Maps, labels: LazyArray | None, reference: LazyArray, stack: bool, threshold: float, parts: int, slab: slice
+) -> Tally:
     above = min(REACH, slab.start)
-    phases = _phases(reference[slab.start - above : slab.stop + REACH])
-    probability, *measures = (_float32(getattr(maps, f.name)[slab]) for f in fields(maps))
-    sums = planes.empty()
-    wrong = planes.add(sums, probability, tuple(measures), phases, above, threshold, parts)
+    classes = maps.classes or 2
+    phases = _phases(reference[slab.start - above : slab.stop + REACH], classes, "reference")
+    called = None if labels is None else _phases(labels[slab], classes, "labels")
+    probability = maps.probability[:, slab] if maps.classes else maps.probability[slab][None]
+    measures = tuple(_float32(getattr(maps, name)[slab]) for name in MEASURES)
+    sums = planes.empty(maps.classes)
+    wrong = planes.add(sums, _float32(probability), measures, called, phases, above, stack, threshold, parts)
     if wrong is not None:
-        top = HIGHEST.get(wrong, 1.0)
+        top = highest(wrong, classes) if wrong in HIGHEST else 1.0
         where = f"in planes {slab.start} to {slab.stop - 1}"
         raise InputError(f"{wrong} is in [0, {top:.4g}]; found one outside, or NaN, {where}")
     return sums.tally
@@ -114,10 +138,11 @@ def _float32(values: LazyArray) -> Float32:
     return np.ascontiguousarray(values, dtype=np.float32)
 
 
-def _phases(labels: LazyArray) -> UInt8:
+def _phases(labels: LazyArray, classes: int, name: str) -> UInt8:
     block = np.asarray(labels)
     if block.dtype.kind not in "biu":
-        raise InputError(f"reference: phases are integers, not {block.dtype}")
-    if block.dtype != np.bool_ and (block.min() < 0 or block.max() > 1):
-        raise InputError(f"reference: phases are 0 and 1, found {block.min()} to {block.max()}")
+        raise InputError(f"{name}: phases are integers, not {block.dtype}")
+    if block.dtype != np.bool_ and (block.min() < 0 or block.max() >= classes):
+        said = "0 and 1" if classes == 2 else f"0 to {classes - 1}"
+        raise InputError(f"{name}: phases are {said}, found {block.min()} to {block.max()}")
     return np.ascontiguousarray(block, dtype=np.uint8)

@@ -29,4 +29,5 @@ def copied(images: Pixels, rows: int) -> Pixels:
     at = np.clip(at, rows, height - 1)
     below = np.minimum(at.astype(np.int64), height - 2)
     share = (at - below).astype(images.dtype)[:, None]
-    return images[:, below] * (1 - share) + images[:, below + 1] * share
+    between: Pixels = images[:, below] * (1 - share) + images[:, below + 1] * share
+    return between

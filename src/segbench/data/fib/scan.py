@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, laplace
 
 from segbench.data.fib.specimen import Specimen
@@ -68,13 +69,15 @@ def _artefacts(shape: tuple[int, ...], rng: np.random.Generator, settings: Scan)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     middle = (height * rng.uniform(0.3, 0.7), width * rng.uniform(0.3, 0.7))
     radius = np.hypot(y - middle[0], x - middle[1]).astype(np.int64)
-    profiles = gaussian_filter1d(rng.standard_normal((depth, radius.max() + 1)), 0.7, axis=1)
+    profiles: npt.NDArray[np.float64] = gaussian_filter1d(rng.standard_normal((depth, radius.max() + 1)), 0.7, axis=1)
     profiles /= profiles.std()
-    found = settings.rings * profiles[:, radius]
+    found: npt.NDArray[np.float64] = settings.rings * profiles[:, radius]
     for _ in range(5):
         turn = rng.uniform(0, np.pi)
         along = (x * np.cos(turn) + y * np.sin(turn)).astype(np.int64)
-        lines = gaussian_filter1d(rng.standard_normal((depth, int(np.ptp(along)) + 1)), 1.0, axis=1)
+        lines: npt.NDArray[np.float64] = gaussian_filter1d(
+            rng.standard_normal((depth, int(np.ptp(along)) + 1)), 1.0, axis=1
+        )
         found += settings.streaks * (lines / lines.std())[:, along - along.min()] / np.sqrt(5)
     return found.astype(np.float32)
 
@@ -83,7 +86,7 @@ def _drifted(image: Float32, rng: np.random.Generator, settings: Scan) -> Float3
     """The image with its slow errors within slices, and those from slice to slice."""
     depth, height, width = image.shape
     shade = settings.shading * smooth_noise(rng, (depth, height, width), (20.0, width / 6, width / 6))
-    trend = gaussian_filter1d(rng.standard_normal(depth), depth / 12)
+    trend: npt.NDArray[np.float64] = gaussian_filter1d(rng.standard_normal(depth), depth / 12)
     level = settings.drift * (trend / trend.std() + 0.5 * rng.standard_normal(depth))
     gain = 1 + 0.6 * settings.drift * rng.standard_normal(depth)
     return np.asarray(image * gain[:, None, None] + level[:, None, None] + shade, dtype=np.float32)

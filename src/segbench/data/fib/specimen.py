@@ -157,4 +157,5 @@ def _flaws(
     kind = rng.normal(0, 0.9, n + 1).astype(np.float32)
     pores += kind[owner]
     cut = _level(-pores[::2, ::2, ::2].ravel(), made_of.porous * pores[::2, ::2, ::2].size)
-    return np.maximum(void, (pores + cut) * np.float32(length))
+    found: Float32 = np.maximum(void, (pores + cut) * np.float32(length))
+    return found

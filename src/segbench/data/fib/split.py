@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from segbench.data.fib.copies import COPIES, copied
+from segbench.data.fib.copies import COPIES, Pixels, copied
 from segbench.data.fib.labels import clean
 from segbench.data.fib.volume import SHAPE, Fib
 from segbench.errors import InputError, UnknownNameError
@@ -109,11 +109,21 @@ def published() -> tuple[Chosen, Chosen, Chosen]:
 def _pairs(volume: Fib, label: UInt8, chosen: Chosen) -> Pairs:
     """The images of `chosen`, each array allocated once."""
     origin, copy = (tuple(part) for part in zip(*chosen, strict=True))
-    arrays = []
-    for source in (volume.image, label, volume.truth):
+    at, removed = np.array(origin), np.array(copy)
+
+    def images(source: Pixels) -> Pixels:
         made = np.empty((len(chosen), *source.shape[1:]), source.dtype)
-        for rows in set(copy):
-            which = [n for n, removed in enumerate(copy) if removed == rows]
-            made[which] = copied(source[[origin[n] for n in which]], rows)
-        arrays.append(made)
-    return Pairs(arrays[0], arrays[1], arrays[2], origin, copy)
+        for rows in np.unique(removed):
+            which = removed == rows
+            made[which] = copied(source[at[which]], int(rows))
+        return made
+
+    return Pairs(images(volume.image), images(label), images(volume.truth), origin, copy)
+
+
+def middle_trained(train: Pairs) -> Pairs:
+    """The slice in the middle of those that are trained on, itself and not a copy, as one pair."""
+    themselves = [n for n, copy in enumerate(train.copy) if copy == 0]
+    n = themselves[len(themselves) // 2]
+    one = slice(n, n + 1)
+    return Pairs(train.image[one], train.label[one], train.truth[one], train.origin[one], train.copy[one])
