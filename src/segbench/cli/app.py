@@ -41,7 +41,9 @@ def _main(
 def eval_(
     zoo: Annotated[str, typer.Option(help="A zoo model, or a folder that training wrote.")] = "vnet-battery",
     domain: Annotated[str, typer.Option(help="all, a name, a pattern, or several with commas.")] = "all",
-    data: Annotated[str, typer.Option(help="battery16, robustness, or a manifest FILE.toml.")] = "battery16",
+    data: Annotated[
+        str, typer.Option(help="battery16, battery-fib, battery-fib-paper, robustness, or a manifest FILE.toml.")
+    ] = "battery16",
     root: Root = None,
     samples: Annotated[int, typer.Option(help="Monte-Carlo samples T; 0: no dropout.")] = 16,
     seed: Annotated[int, typer.Option(help="Of the dropout masks: the same seed gives the same rows.")] = 0,

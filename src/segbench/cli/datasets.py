@@ -6,30 +6,42 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
+from segbench.cli import fib
 from segbench.cli.screen import NOTES, print_json, progress_bar, results
 from segbench.data import battery16
 from segbench.data.case import Case
 from segbench.data.domains import DOMAINS
+from segbench.data.fib import Fib
 from segbench.data.manifest import read_manifest
 from segbench.data.manifest_check import check
 from segbench.errors import UnknownNameError
 from segbench.evaluate.printed import sandia
 from segbench.io import check_output_folder, write_tiff
 from segbench.metrics.viability import separability, viability
+from segbench.volume import Float32, UInt8
 
 
 def list_domains(json: bool) -> None:
-    """The sixteen, with what the study prints of each."""
+    """The sixteen of battery16, with what the study prints of each, and those of battery-fib."""
     printed = sandia()
     if json:
-        print_json([{"domain": name, **printed.of(name)} for name in DOMAINS])
+        sixteen = [{"data": "battery16", "domain": name, **printed.of(name)} for name in DOMAINS]
+        print_json(sixteen + [{"data": fib.NAME, "domain": name, "what": what} for name, what in fib.domains()])
         return
     table = Table("domain", "printed accuracy", "printed viability, human", "and model", pad_edge=False)
     for name in DOMAINS:
         values = printed.of(name).values()
         table.add_row(name, *(f"{value:.3f}" for value in values))
-    results().print(table)
-    results().print("Simulated stand-ins with the names of the study's domains; the printed values are the study's.")
+    console = results()
+    console.print("[bold]battery16[/bold]")
+    console.print(table)
+    console.print("Simulated stand-ins with the names of the study's domains; the printed values are the study's.\n")
+    console.print(f"[bold]{fib.NAME}[/bold]")
+    table = Table("domain", "what it is", pad_edge=False)
+    for name, what in fib.domains():
+        table.add_row(name, what)
+    console.print(table)
+    console.print("Simulated slices of three phases; battery-fib-paper is the first domain, split as the study did.")
 
 
 def load(names: list[str], size: int, seed: int) -> list[Case]:
@@ -45,6 +57,9 @@ def load(names: list[str], size: int, seed: int) -> list[Case]:
 
 def show_domain(name: str, size: int, seed: int, out: Path | None, json: bool) -> None:
     """What a domain is made of, and what its volume measures."""
+    if name in dict(fib.domains()):
+        fib.show(name, size, seed, out, json)
+        return
     case = load([name], size, seed)[0]
     domain = DOMAINS[name]
     measured = {
@@ -65,44 +80,56 @@ def show_domain(name: str, size: int, seed: int, out: Path | None, json: bool) -
         for part, values in made_of.items():
             console.print(f"  {part}: " + ", ".join(f"{k} {v}" for k, v in values.items()), soft_wrap=True)
     if out is not None:
-        _picture(case, out)
-        NOTES.print(f"written: {out}")
+        z = len(case.image) // 2
+        planes = {"truth": case.truth[z], "human-like label": case.label[z]}
+        draw(out, case.domain, case.image[z], planes, len(battery16.CLASSES))
 
 
-def _picture(case: Case, out: Path) -> None:
+def draw(out: Path, domain: str, image: Float32, planes: dict[str, UInt8], classes: int) -> None:
+    """A slice beside planes of labels, as PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     check_output_folder(out.parent)
     figure = Figure(figsize=(9, 3.3), layout="constrained")
     FigureCanvasAgg(figure)
-    z = len(case.image) // 2
-    low, high = np.percentile(case.image[z], [0.5, 99.5])
-    planes = {"slice": case.image[z], "truth": case.truth[z], "human-like label": case.label[z]}
-    for axis, (title, plane) in zip(figure.subplots(1, 3), planes.items(), strict=True):
-        bottom, top = (low, high) if title == "slice" else (0, 1)
+    low, high = np.percentile(image, [0.5, 99.5])
+    shown = {"slice": (image, low, high), **{title: (plane, 0, classes - 1) for title, plane in planes.items()}}
+    for axis, (title, (plane, bottom, top)) in zip(figure.subplots(1, len(shown)), shown.items(), strict=True):
         axis.imshow(plane, cmap="gray", vmin=bottom, vmax=top, interpolation="nearest")
-        axis.set(title=f"{case.domain}, {title}", xticks=[], yticks=[])
+        axis.set(title=f"{domain}, {title}", xticks=[], yticks=[])
     figure.savefig(out, dpi=110)
+    NOTES.print(f"written: {out}")
 
 
 def make_data(name: str, size: int, seed: int, out: Path | None) -> None:
-    """Makes battery16, and writes it as TIFF where a folder is named."""
+    """Makes a simulated data set, and writes it as TIFF where a folder is named."""
+    if name == fib.NAME:
+        fib.make(size, seed, out)
+        return
     if name != "battery16":
-        raise UnknownNameError("data set to make", name, ["battery16"])
+        raise UnknownNameError("data set to make", name, ["battery16", fib.NAME])
     if out is not None:
         check_output_folder(out, need_bytes=len(DOMAINS) * size**3 * 6)
     cases = load(list(DOMAINS), size, seed)
     for case in cases if out is not None else []:
         assert out is not None
-        for part in ("image", "truth", "label"):
-            write_tiff(out / f"{case.domain}.{part}.tif", getattr(case, part))
+        write(out, case.domain, case)
     where = f", written to {out}" if out is not None else ""
     NOTES.print(f"battery16: {len(cases)} domains of {size}^3 voxels, seed {seed}{where}")
 
 
+def write(out: Path, name: str, made: Case | Fib) -> None:
+    """Image, truth and label of a volume, as TIFF."""
+    for part in ("image", "truth", "label"):
+        write_tiff(out / f"{name}.{part}.tif", getattr(made, part))
+
+
 def check_manifest(path: Path, root: Path | None, json: bool) -> None:
     """Checks a manifest; warnings are printed, errors are one line and exit code 2."""
+    if str(path) == fib.NAME:
+        fib.check(json)
+        return
     manifest = read_manifest(path)
     with progress_bar() as bars:
         task = bars.add_task("checking", total=sum(len(d.case) for d in manifest.domain))

@@ -14,12 +14,12 @@ NARROW = 9  # headings wrap, so that a table fits a terminal of 120 columns
 def run_eval(request: Request, json: bool) -> None:
     """Evaluates with progress bars and prints the tables, or the rows as JSON."""
     with progress_bar() as bars:
-        making = bars.add_task("making battery16", total=None, visible=False)
+        making = bars.add_task("making volumes", total=None, visible=False)
         whole = bars.add_task("evaluating", total=None, visible=False)
         seen: list[str] = []
 
         def made(done: int, total: int, name: str) -> None:
-            bars.update(making, completed=done, total=total, visible=True, description=f"making battery16: {name}")
+            bars.update(making, completed=done, total=total, visible=True, description=f"making volumes: {name}")
 
         def stepped(what: str, _: float) -> None:
             domain = what.split("/", maxsplit=1)[0].split(":", maxsplit=1)[0]

@@ -88,5 +88,5 @@ def _drifted(image: Float32, rng: np.random.Generator, settings: Scan) -> Float3
     shade = settings.shading * smooth_noise(rng, (depth, height, width), (20.0, width / 6, width / 6))
     trend: npt.NDArray[np.float64] = gaussian_filter1d(rng.standard_normal(depth), depth / 12)
     level = settings.drift * (trend / trend.std() + 0.5 * rng.standard_normal(depth))
-    gain = 1 + 0.6 * settings.drift * rng.standard_normal(depth)
-    return np.asarray(image * gain[:, None, None] + level[:, None, None] + shade, dtype=np.float32)
+    gain = 1 + 0.6 * settings.drift * rng.standard_normal((depth, 1, 1))
+    return np.asarray(image * gain + level[:, None, None] + shade, dtype=np.float32)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import gaussian_filter1d
 
 from segbench.data.fields import smooth_noise
 from segbench.data.packing import carve, pack
@@ -13,6 +14,8 @@ Shape = tuple[int, int, int]
 PORE, CARBON, NICKEL = range(3)
 TRIES = 24
 """Candidate centres of each particle."""
+EVEN = 6.0
+"""Standard deviation in slices over which shares are the same."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def build(shape: Shape, rng: np.random.Generator, made_of: Electrode) -> Specime
     nearest += made_of.roughness * smooth_noise(rng, shape, (2.5 / thin, 2.5, 2.5))
     flaws = _flaws(shape, owner, centres, radii, rng, made_of)
     apart = made_of.gap - (second - nearest)
-    growth = _level(nearest[(apart < 0) & (flaws < 0)], made_of.nickel * nearest.size)
+    growth = _levels(nearest, (apart < 0) & (flaws < 0), np.full(shape[0], made_of.nickel * shape[1] * shape[2]))
     outside = np.maximum(nearest - growth, apart)
     nickel = np.maximum(outside, flaws)
     # pores keep away from surfaces and necks, which binder holds together
@@ -96,10 +99,21 @@ def build(shape: Shape, rng: np.random.Generator, made_of: Electrode) -> Specime
     open_ = smooth_noise(rng, shape, (length / thin, length, length))
     open_ += made_of.bridging * np.clip(second - growth, 0, 12) + made_of.binding * np.clip(nearest - growth, 0, 4)
     inside_flaw = (flaws > 0) & (outside < 0)
-    wanted = made_of.pore * nearest.size - np.count_nonzero(inside_flaw)
-    cut = _level(-open_[(nickel > 0) & ~inside_flaw], wanted)
+    wanted = made_of.pore * shape[1] * shape[2] - np.count_nonzero(inside_flaw, axis=(1, 2))
+    cut = _levels(-open_, (nickel > 0) & ~inside_flaw, wanted)
     pore = np.minimum((-open_ - cut) * np.float32(length), np.maximum(-flaws, outside))
     return Specimen(nickel.astype(np.float32), pore.astype(np.float32), owner)
+
+
+def _levels(field: Float32, where: npt.NDArray[np.bool_], counts: npt.NDArray[np.float64]) -> Float32:
+    """Levels (Z, 1, 1), smooth along Z, below which `counts` pixels of each slice lie about, and their sum together.
+
+    An electrode is as dense at one end as at the other; a window of its size would not be by chance.
+    """
+    each = [_level(plane[there], count) for plane, there, count in zip(field, where, counts, strict=True)]
+    smooth = gaussian_filter1d(np.array(each), EVEN, mode="nearest")[:, None, None]
+    found: Float32 = smooth + _level((field - smooth)[where], counts.sum())
+    return found
 
 
 def _level(values: Float32, count: float) -> np.float32:

@@ -121,6 +121,15 @@ def _pairs(volume: Fib, label: UInt8, chosen: Chosen) -> Pairs:
     return Pairs(images(volume.image), images(label), images(volume.truth), origin, copy)
 
 
+def agreement(labels: UInt8, distance: int) -> float:
+    """Share of pixels that have the same label in slices `distance` apart; the mean over all such slices.
+
+    Far apart it is the sum of the squared shares of the classes: what chance gives.
+    """
+    assert 0 < distance < len(labels)
+    return float(np.mean(labels[distance:] == labels[:-distance]))
+
+
 def middle_trained(train: Pairs) -> Pairs:
     """The slice in the middle of those that are trained on, itself and not a copy, as one pair."""
     themselves = [n for n, copy in enumerate(train.copy) if copy == 0]

@@ -17,13 +17,34 @@ from segbench.volume import Float32, UInt8
 CLASSES = ("pore", "carbon", "nickel")
 SHAPE: Shape = (133, 224, 256)
 """Slices 200 nm apart, rows, columns."""
-FIB_VERSION = 1
+FIB_VERSION = 2
 """Bumped whenever an array would change."""
 
-_SCAN = Scan()
-_MADE = {"clean": (0, _SCAN), "specimen-2": (1, _SCAN), "low-dose": (0, replace(_SCAN, noise=1.5 * _SCAN.noise))}
-DOMAINS = tuple(_MADE)
-"""Of `segbench eval`: the clean split's test slices; another specimen; the first one scanned with less dose."""
+ELECTRODE, SCAN, LABELLING = Electrode(), Scan(), Labelling()
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What one volume is of.
+
+    Attributes:
+        specimen: Which one; those with the same number share everything but photons.
+        scan: How it is scanned.
+        what: In words.
+    """
+
+    specimen: int
+    scan: Scan
+    what: str
+
+
+KNOWN = {
+    "clean": Domain(0, SCAN, "the first specimen, which models are trained on; its test slices lie apart"),
+    "specimen-2": Domain(1, SCAN, "another specimen in another scan"),
+    "low-dose": Domain(0, replace(SCAN, noise=1.5 * SCAN.noise), "the first specimen, scanned with less dose"),
+}
+DOMAINS = tuple(KNOWN)
+"""Of `segbench eval`, which looks at the test slices of each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +97,9 @@ def make(domain: str, seed: int = 0, shape: Shape = SHAPE) -> Case:
     """
     if seed < 0:
         raise InputError(f"seed {seed} is negative: seeds start at 0")
-    specimen, settings = _MADE[domain]
-    geometry, scanning, labelling = (np.random.default_rng([seed, specimen, part]) for part in range(3))
+    of = KNOWN[domain]
+    geometry, scanning, labelling = (np.random.default_rng([seed, of.specimen, part]) for part in range(3))
     photons = np.random.default_rng([seed, DOMAINS.index(domain), 3])
-    built = build(shape, geometry, Electrode())
-    image = scan(built, scanning, photons, settings)
-    return Case(domain, image, built.truth, label(built, labelling, Labelling()))
+    built = build(shape, geometry, ELECTRODE)
+    image = scan(built, scanning, photons, of.scan)
+    return Case(domain, image, built.truth, label(built, labelling, LABELLING))
