@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.progress import TaskID
+
 from segbench.cli.screen import NOTES, progress_bar
 from segbench.errors import InputError
 from segbench.evaluate.definitions import TableDefinition, definition, home, table_names
@@ -79,7 +81,7 @@ def _trained(asked: "Asked") -> Collection:
     with progress_bar() as bars:
         making = bars.add_task("making slices", total=None, visible=False)
         whole = bars.add_task("trainings", total=None, visible=False)
-        each: dict[Key, int] = {}
+        each: dict[Key, TaskID] = {}
 
         def begun(keys: Sequence[Key]) -> None:
             bars.update(whole, total=len(keys), visible=bool(keys))

@@ -74,7 +74,9 @@ def _job(key: Key, method: Method, scale: Scale, root: Path, before: Mapping[Key
         recipe = recipe_text(key, method, scale)
     except InputError as error:
         fault = str(error)
-    budget = None if scale.budget_s is None or method.of else scale.budget_s * method.budgets
+    budget = None if scale.budget_s is None else scale.budget_s * method.budgets
+    if method.of and needs:
+        budget = before[needs].budget_s
     inputs = [recipe, method.card, budget, before[needs].digest if needs else None]
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
     return Job(key, method, root / f"{key}-{digest[:10]}", recipe, needs, budget, digest, fault)

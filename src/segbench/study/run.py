@@ -15,7 +15,8 @@ from segbench.io import check_output_folder, write_bytes
 from segbench.study.plan import Job, plan
 from segbench.study.pool import work
 from segbench.study.process import Workers
-from segbench.study.task import CARD, DOMAINS, RECIPE, Task, measured, task
+from segbench.study.task import DOMAINS, RECIPE, Task, measured, task
+from segbench.zoo import CARD
 
 
 class Trainer(Protocol):
@@ -105,7 +106,11 @@ def run(asked: Asked, telling: Telling | None = None, trainer: Trainer | None = 
         trainer.run(task(job, defined, scale, needed), lambda share: telling.share(job.key, share))
 
     failed = work(todo, do, asked.side_by_side or cores(), lambda job, how: telling.ended(job.key, how), trainer.stop)
-    collected = _collected(jobs, kept, failed)
+    collected = kept | {
+        job.key: one
+        for job in todo
+        if job.key not in failed and (one := measured(job.place, job.key, scale.samples)) is not None
+    }
     if scale.stored:
         for key, one in collected.items():
             write(stored_place(asked.study, asked.scale) / str(key), one)
@@ -121,9 +126,13 @@ def places(asked: Asked) -> dict[Key, Path]:
 
 
 def _kept(job: Job, jobs: Sequence[Job], asked: Asked, scale: Scale) -> Measured | None:
-    """Stored rows of a job, if they are of this very recipe, budget and T; its model need not be here."""
-    if not scale.stored:
-        return None
+    """What was measured of a job before: of its model, or stored rows of this very recipe, budget and T.
+
+    The model of stored rows need not be here.
+    """
+    found = measured(job.place, job.key, scale.samples)
+    if found is not None or not scale.stored:
+        return found
     stored = read(stored_place(asked.study, asked.scale) / str(job.key), job.key)
     origin = job
     while origin.method.of is not None:
@@ -136,11 +145,12 @@ def _kept(job: Job, jobs: Sequence[Job], asked: Asked, scale: Scale) -> Measured
 
 def _missing(jobs: Sequence[Job], kept: dict[Key, Measured]) -> list[Job]:
     """Jobs without stored rows, and those whose models they need; all in order."""
+    there = {job.key for job in jobs if job.key in kept and (job.place / CARD).is_file()}
     wanted: set[Key] = set()
     for job in reversed(jobs):
         if job.key not in kept:
             wanted.add(job.key)
-        if job.key in wanted and job.needs is not None:
+        if job.key in wanted and job.needs is not None and job.needs not in there:
             wanted.add(job.needs)
     return [job for job in jobs if job.key in wanted]
 
@@ -150,11 +160,3 @@ def _prepare(defined: Study, todo: Sequence[Job], telling: Telling) -> None:
     for split in dict.fromkeys(job.key.split for job in todo):
         name = defined.data if split == "clean" else defined.paper
         open_data(name, ",".join(DOMAINS[split])).prepare(telling.making)
-
-
-def _collected(jobs: Sequence[Job], kept: dict[Key, Measured], failed: dict[Key, str]) -> dict[Key, Measured]:
-    found = dict(kept)
-    for job in jobs:
-        if job.key not in failed and (one := measured(job.place, job.key)) is not None:
-            found[job.key] = one
-    return found

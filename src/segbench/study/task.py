@@ -5,11 +5,12 @@ from typing import Any, Literal
 
 from segbench.evaluate.measured import Key, Measured, read
 from segbench.evaluate.methods import Scale, SplitName, Study
+from segbench.evaluate.source import code
 from segbench.recipe import Strict
 from segbench.study.plan import Job
+from segbench.zoo import CARD, find
 
 TASK, RECIPE, LOG, MEASURED = "task.json", "recipe.toml", "log.txt", "measured"
-CARD = "card.toml"
 DOMAINS: dict[SplitName, tuple[str, ...]] = {"clean": ("clean", "specimen-2", "low-dose"), "paper": ("paper",)}
 
 
@@ -70,6 +71,17 @@ def task(job: Job, study: Study, scale: Scale, needed: Path | None) -> Task:
     )
 
 
-def measured(place: Path, key: Key) -> Measured | None:
-    """What was measured of the model in a folder; None where it was not."""
-    return read(place / MEASURED, key)
+def measured(place: Path, key: Key, samples: int) -> Measured | None:
+    """What was measured of the model in a folder; None where there is none, or where measuring again would differ.
+
+    Raises:
+        InputError: A file of the folder cannot be read, or is not the one that its card pins.
+    """
+    if not (place / CARD).is_file():
+        return None
+    found = read(place / MEASURED, key)
+    if found is None:
+        return None
+    model = find(str(place))
+    wanted = (model.hash, code(), samples if model.card.dropout else 1)
+    return found if all((row.model_hash, row.code, row.samples) == wanted for row in found.rows) else None

@@ -14,11 +14,10 @@ from typing import Any
 
 from segbench.errors import SegbenchError
 from segbench.evaluate import measured as kept
-from segbench.evaluate.source import code
 from segbench.recipe import read_json, read_toml
 from segbench.study.process import MARK
-from segbench.study.task import CARD, MEASURED, Task, measured
-from segbench.zoo import find
+from segbench.study.task import MEASURED, Task, measured
+from segbench.zoo import CARD, find
 
 EVERY_S = 1.0
 TRAINING = 0.9
@@ -69,12 +68,8 @@ def measure(task: Task) -> None:
     """Evaluates the model, unless what was measured is of this model, T and code."""
     from segbench.study.measure import measure as measure_model
 
-    model = find(str(task.place))
-    before = measured(task.place, task.key)
-    wanted = (model.hash, code(), task.samples if model.card.dropout else 1)
-    if before and all((row.model_hash, row.code, row.samples) == wanted for row in before.rows):
-        return
-    kept.write(task.place / MEASURED, measure_model(model, task))
+    if measured(task.place, task.key, task.samples) is None:
+        kept.write(task.place / MEASURED, measure_model(find(str(task.place)), task))
 
 
 def _stepping(task: Task) -> Callable[[Any], None]:
