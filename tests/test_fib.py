@@ -311,7 +311,8 @@ def test_features_of_a_stack_are_those_of_its_slices_alone():
 
 def test_a_forest_tells_three_classes_apart_in_a_stack():
     rng = np.random.default_rng(1)
-    truth = np.repeat(rng.integers(0, 3, (6, 1, 12)), 30, axis=1).repeat(3, axis=2).astype(np.uint8)
+    columns = np.stack([rng.permutation(np.arange(12) % 3) for _ in range(6)])
+    truth = columns[:, None].repeat(30, axis=1).repeat(3, axis=2).astype(np.uint8)
     image = (truth + rng.normal(0, 0.1, truth.shape)).astype(np.float32)
     shown = LabelledSlice(image[:1], 0, truth[0])
     labels, _ = forest(image[1:], shown, threads=1, stack=True)

@@ -12,10 +12,10 @@ from segbench.nets.network import Network
 from segbench.nets.resnet18 import ResNet18
 from segbench.train.matphase.curriculum import Curriculum, ordered
 from segbench.train.matphase.doubt import threshold_of, train_doubt, wrongness
-from segbench.train.matphase.local import aggregated, build, class_weights, classified, train_local
+from segbench.train.matphase.local import aggregated, build, classified, train_local
 from segbench.train.matphase.patches import Patches, dense, hidden, one_hot
 from segbench.train.matphase.recipe import DoubtRecipe, LocalRecipe
-from segbench.train.matphase.said import Said, mean_logits, say, summed_up
+from segbench.train.matphase.said import mean_logits, say, summed_up
 from segbench.train.matphase.stage import Stage
 from segbench.train.recipe import OptimiserRecipe
 
@@ -39,7 +39,7 @@ def planted(images=4, height=20, width=24, seed=0):
     rng = np.random.default_rng(seed)
     blocks = rng.integers(0, K, (images, -(-height // 5), -(-width // 5))).astype(np.uint8)
     label = blocks.repeat(5, axis=1).repeat(5, axis=2)[:, :height, :width]
-    image = (label - 1 + 0.1 * rng.standard_normal(label.shape)).astype(np.float32)
+    image = (label.astype(float) - 1 + 0.1 * rng.standard_normal(label.shape)).astype(np.float32)
     wrong = np.zeros(label.shape, bool)
     wrong[:, :, 5:10] = True
     said = np.where(wrong, (label + rng.integers(1, K, label.shape)) % K, label)
@@ -109,13 +109,15 @@ def test_a_killed_stage_goes_on_where_it_was(tmp_path):
 
     stage = Stage(tmp_path / "b", "said")
     with pytest.raises(KeyboardInterrupt):
-        say(stage, Toy(), image, label, 2, 0, stop)
+        say(stage, Toy(), image, label, 2, 0, told=stop)
     assert stage.done is None
     seen.clear()
-    resumed = say(stage, Toy(), image, label, 2, 0, lambda done, of: seen.append(done))
+    resumed = say(stage, Toy(), image, label, 2, 0, told=lambda done, of: seen.append(done))
     assert seen == [3, 4, 5]
     assert np.array_equal(whole.mean, resumed.mean)
     assert stage.done.steps == 5
+    cut = say(Stage(tmp_path / "c", "said"), Toy(), image, label, 2, 0, budget_s=1e-9)
+    assert np.array_equal(cut.mean, whole.mean[:1])
 
 
 def test_doubt_finds_planted_errors(tmp_path):
@@ -210,26 +212,18 @@ def test_the_aggregator_takes_the_local_class_where_doubted():
     assert np.array_equal(aggregated(local, first, doubted), [[[2, 0], [0, 2]]])
 
 
-def test_class_weights():
-    labels = np.repeat(np.array([0, 1, 2], np.uint8), [10, 30, 60])
-    weights = class_weights(labels, K, 1.0).numpy()
-    assert np.allclose(weights * [10, 30, 60], 100 / 3)
-    assert np.allclose(class_weights(labels, K, 0.0), 1)
-    assert np.isclose((class_weights(labels, K, 0.5).numpy() * [0.1, 0.3, 0.6]).sum(), 1)
-
-
 @pytest.mark.parametrize("kind", ["lcgar", "unet"])
 def test_the_local_network_mends_what_the_image_tells(tmp_path, kind):
-    said, wrong = planted(images=6)
+    said, wrong = planted(images=8)
     held_back, doubted = planted(seed=1)
     rate = OptimiserRecipe(learning_rate=1e-2)
-    epochs = 15 if kind == "lcgar" else 200
+    epochs = 15 if kind == "lcgar" else 60
     recipe = LocalRecipe(kind=kind, edge=5, widths=(4, 8), epochs=epochs, batch=64, slices=2, optimiser=rate, start=0.5)
     network, _ = train_local(Stage(tmp_path, "local"), said, wrong, recipe, seed=0)
     found = classified(network, held_back, doubted, doubted, recipe)
     assert np.array_equal(found[~doubted], held_back.classes[~doubted])
     assert (held_back.classes == held_back.label)[doubted].mean() == 0
-    assert (found == held_back.label)[doubted].mean() > 0.9
+    assert (found == held_back.label)[doubted].mean() > 0.97
 
 
 @pytest.mark.parametrize("kind", ["lcgar", "resnet18", "unet"])

@@ -3,22 +3,19 @@
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 from rich.table import Table
 
-from segbench.cli import fib
+from segbench.cli import fib, volumes
 from segbench.cli.screen import NOTES, print_json, progress_bar, results
 from segbench.data import battery16
 from segbench.data.case import Case
 from segbench.data.domains import DOMAINS
-from segbench.data.fib import Fib
 from segbench.data.manifest import read_manifest
 from segbench.data.manifest_check import check
 from segbench.errors import UnknownNameError
 from segbench.evaluate.printed import sandia
-from segbench.io import check_output_folder, write_tiff
+from segbench.io import check_output_folder
 from segbench.metrics.viability import separability, viability
-from segbench.volume import Float32, UInt8
 
 
 def list_domains(json: bool) -> None:
@@ -82,24 +79,7 @@ def show_domain(name: str, size: int, seed: int, out: Path | None, json: bool) -
     if out is not None:
         z = len(case.image) // 2
         planes = {"truth": case.truth[z], "human-like label": case.label[z]}
-        draw(out, case.domain, case.image[z], planes, len(battery16.CLASSES))
-
-
-def draw(out: Path, domain: str, image: Float32, planes: dict[str, UInt8], classes: int) -> None:
-    """A slice beside planes of labels, as PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    check_output_folder(out.parent)
-    figure = Figure(figsize=(9, 3.3), layout="constrained")
-    FigureCanvasAgg(figure)
-    low, high = np.percentile(image, [0.5, 99.5])
-    shown = {"slice": (image, low, high), **{title: (plane, 0, classes - 1) for title, plane in planes.items()}}
-    for axis, (title, (plane, bottom, top)) in zip(figure.subplots(1, len(shown)), shown.items(), strict=True):
-        axis.imshow(plane, cmap="gray", vmin=bottom, vmax=top, interpolation="nearest")
-        axis.set(title=f"{domain}, {title}", xticks=[], yticks=[])
-    figure.savefig(out, dpi=110)
-    NOTES.print(f"written: {out}")
+        volumes.draw(out, case.domain, case.image[z], planes, len(battery16.CLASSES))
 
 
 def make_data(name: str, size: int, seed: int, out: Path | None) -> None:
@@ -114,15 +94,9 @@ def make_data(name: str, size: int, seed: int, out: Path | None) -> None:
     cases = load(list(DOMAINS), size, seed)
     for case in cases if out is not None else []:
         assert out is not None
-        write(out, case.domain, case)
+        volumes.write(out, case.domain, case)
     where = f", written to {out}" if out is not None else ""
     NOTES.print(f"battery16: {len(cases)} domains of {size}^3 voxels, seed {seed}{where}")
-
-
-def write(out: Path, name: str, made: Case | Fib) -> None:
-    """Image, truth and label of a volume, as TIFF."""
-    for part in ("image", "truth", "label"):
-        write_tiff(out / f"{name}.{part}.tif", getattr(made, part))
 
 
 def check_manifest(path: Path, root: Path | None, json: bool) -> None:

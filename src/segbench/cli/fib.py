@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from segbench.cli import datasets
+from segbench.cli import volumes
 from segbench.cli.screen import NOTES, print_json, progress_bar, results
 from segbench.data import fib
 from segbench.data.fib.split import GAP, TESTED, TRAINED, VALIDATED, agreement, published
@@ -75,19 +75,19 @@ def show(name: str, size: int, seed: int, out: Path | None, json: bool) -> None:
     if out is not None:
         z = TESTED[len(TESTED) // 2]
         planes = {"truth": volume.truth[z], "cleaned label": cleaned[z]}
-        datasets.draw(out, name, volume.image[z], planes, k)
+        volumes.draw(out, name, volume.image[z], planes, k)
 
 
 def make(size: int, seed: int, out: Path | None) -> None:
     """Makes all domains, and writes them as TIFF where a folder is named."""
     if out is not None:
         check_output_folder(out, need_bytes=len(fib.DOMAINS) * int(np.prod(fib.SHAPE)) * 6)
-    volumes = load(fib.DOMAINS, size, seed)
-    for name, volume in zip(fib.DOMAINS, volumes, strict=True):
+    found = load(fib.DOMAINS, size, seed)
+    for name, volume in zip(fib.DOMAINS, found, strict=True):
         if out is not None:
-            datasets.write(out, name, volume)
+            volumes.write(out, name, volume)
     where = f", written to {out}" if out is not None else ""
-    NOTES.print(f"{NAME}: {len(volumes)} domains of {fib.SHAPE} voxels, seed {seed}{where}")
+    NOTES.print(f"{NAME}: {len(found)} domains of {fib.SHAPE} voxels, seed {seed}{where}")
 
 
 def check(json: bool) -> None:

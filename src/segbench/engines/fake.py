@@ -44,6 +44,6 @@ class Fake:
             logits = 2 * image[(..., *inner)] + shift.reshape(-1, 1, 1, 1, 1)
             if self._centres is not None:
                 logits = self._centres * logits - self._centres**2 / 2
-            return logits.astype(np.float32)
+            return np.asarray(logits, dtype=np.float32)
 
         return run

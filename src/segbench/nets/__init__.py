@@ -17,6 +17,12 @@ NETWORKS = {
     "vnet-battery": "segbench.nets.vnet_battery:VNetBattery",
     "unet2d-battery": "segbench.nets.unet2d_battery:UNet2dBattery",
     "unet2d-matphase": "segbench.nets.unet2d_matphase:UNet2dMatPhase",
+    "unet": "segbench.nets.baselines:UNet",
+    "unetpp": "segbench.nets.baselines:UNetPlusPlus",
+    "manet": "segbench.nets.baselines:MANet",
+    "deeplabv3": "segbench.nets.baselines:DeepLabV3",
+    "fcn": "segbench.nets.baselines:FCN",
+    "segnet": "segbench.nets.segnet:SegNet",
     "vnet-sandia": "segbench.nets.vnet_sandia:VNetSandia",
     "vnet-milletari": "segbench.nets.vnet_milletari:VNetMilletari",
 }
@@ -38,7 +44,6 @@ def build(name: str, **options: Any) -> "Network":  # noqa: ANN401
     """
     network: Network = _built(name, NETWORKS, "network", options)
     return network
-
 
 
 def build_local(name: str, **options: Any) -> "Local":  # noqa: ANN401

@@ -13,19 +13,13 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from segbench.predict.aggregate import (
-    C2, C3, C4, C5, C6, C7, C9, DEEPEST, HALF, LN2_HIGH, LN2_LOW, LOG2E, ONE, TWO, Int64, deviate, exchange, order,
-)  # fmt: skip
+from segbench.predict.aggregate import ONE, Int64, apart, deviate, order
+from segbench.predict.loops import Int32, added, beyond, entropies, likeliest, picked, scaled, softmax
 from segbench.volume import Float32, UInt8
 
 WIDTH = 128  # voxels at once: the samples of three classes fit the first cache at T = 16, or nearly
-MOST = np.float32(1e30)  # of a logit: sums and differences of such are finite
-ROOT_HALF = np.int32(0x3F3504F3)  # the bits of sqrt(1/2)
-TINY = np.float32(np.finfo(np.float32).tiny)
-ZERO = np.float32(0)
 
 Bool = npt.NDArray[np.bool_]
-Int32 = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,194 +94,124 @@ def _plane(
     count, classes, _, height, width = logits.shape
     share = ONE / np.float32(count)
     p, own = np.empty((count, classes, WIDTH), np.float32), np.empty((count, WIDTH), np.float32)
-    x, total = np.empty((classes, WIDTH), np.float32), np.empty((classes, WIDTH), np.float32)
-    mean, said = np.empty((classes, WIDTH), np.float32), np.empty((classes, WIDTH), np.float32)
+    mean, total = np.empty((classes, WIDTH), np.float32), np.empty((classes, WIDTH), np.float32)
+    said, scratch = np.empty((classes, WIDTH), np.float32), np.empty((4, WIDTH), np.float32)
     entropy, expected, mutual = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
-    called, scratch = np.empty(WIDTH, np.int32), np.empty((4, WIDTH), np.float32)
+    called = np.empty(WIDTH, np.int32)
     for y in range(height):
         for first in range(0, width, WIDTH):
             n = min(WIDTH, width - first)
-            last = first + n
-            mean[:] = 0
-            total[:] = 0
-            expected[:] = 0
-            for t in range(count):
-                for k in range(classes):
-                    _scaled(logits[t, k, z, y, first:last], scale, x[k], mean[k])
-                _softmax(x, n, p[t], entropy, called, scratch)
-                for i in range(n):
-                    expected[i] += entropy[i]
-                for k in range(classes):
-                    active[z, k, t] += _add(p[t, k], total[k], called, k, n)
-                if t < len(samples):
-                    for i in range(n):
-                        samples[t, z, y, first + i] = called[i]
-            for i in range(n):
-                expected[i] *= share
-            for k in range(classes):
-                for i in range(n):
-                    mean[k, i] *= share
-                    total[k, i] *= share  # never above 1: sums of T are at most T, and T * share rounds to 1
-                    said[k, i] = total[k, i]
+            at = (z, y, first)
+            _samples(logits, at, n, scale, p, mean, total, expected, called, active[z], samples, said, scratch)
+            said[:] = total
             if by_logits:
-                _softmax(mean, n, said, entropy, called, scratch)
+                softmax(mean, n, said, entropy, called, scratch)
             elif count > 1:
-                _entropy(said, n, entropy, scratch)  # one pass agrees with itself, exactly
-            _mutual(entropy, expected, n, mutual)
+                entropies(said, n, entropy, scratch)
+            else:
+                entropy[:] = expected  # one pass agrees with itself, exactly
+            beyond(entropy, expected, n, mutual)
             if len(doubted):
-                _second(local[:, z, y, first:last], doubted[z, y, first:last], said, entropy, mutual, scratch)
-            _called(said, n, called, scratch[0])
-            for k in range(classes):
-                for i in range(n):
-                    probabilities[k, z, y, first + i] = said[k, i]
+                _second(local, doubted, at, n, said, entropy, mutual, scratch)
+            likeliest(said, n, called, scratch[0])
+            probability = said[1] if classes == 2 else scratch[0]
+            _written(at, n, called, probability, entropy, mutual, said, labels, values, probabilities)
+            picked(total, called, n, scratch[1])
+            for t in range(count):
+                picked(p[t], called, n, own[t])
+            deviate(own, scratch[1, :n], share, values[4, z, y, first : first + n])
+            apart(own, pairs, ranks, weights, values[3, z, y, first : first + n])
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _samples(
+    logits: Float32,
+    at: tuple[int, int, int],
+    n: int,
+    scale: np.float32,
+    p: Float32,
+    mean: Float32,
+    total: Float32,
+    expected: Float32,
+    called: Int32,
+    active: Int64,
+    samples: UInt8,
+    x: Float32,
+    scratch: Float32,
+) -> None:
+    """Of `n` voxels: probabilities (T, K, n), their means, those of the logits, and the mean entropy of the samples."""
+    z, y, first = at
+    count, classes = logits.shape[0], logits.shape[1]
+    share, entropy = ONE / np.float32(count), np.empty(WIDTH, np.float32)
+    mean[:] = 0
+    total[:] = 0
+    expected[:] = 0
+    for t in range(count):
+        for k in range(classes):
+            scaled(logits[t, k, z, y, first : first + n], scale, x[k], mean[k])
+        softmax(x, n, p[t], entropy, called, scratch)
+        for i in range(n):
+            expected[i] += entropy[i]
+        for k in range(classes):
+            active[k, t] += added(p[t, k], total[k], called, np.int32(k), n)
+        if t < len(samples):
             for i in range(n):
-                labels[z, y, first + i] = called[i]
-                values[0, z, y, first + i] = said[1, i] if classes == 2 else scratch[0, i]
-                values[1, z, y, first + i] = entropy[i]
-                values[2, z, y, first + i] = mutual[i]
-            _own(p, total, called, n, own, scratch[0])
-            deviate(own, scratch[0, :n], share, values[4, z, y, first:last])
-            for pair in range(len(pairs)):
-                exchange(own[pairs[pair, 0]], own[pairs[pair, 1]], n)
-            for i in range(n):
-                low = own[ranks[0], i] + (own[ranks[1], i] - own[ranks[0], i]) * weights[0]
-                high = own[ranks[2], i] + (own[ranks[3], i] - own[ranks[2], i]) * weights[1]
-                values[3, z, y, first + i] = high - low
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _scaled(row: Float32, scale: np.float32, x: Float32, mean: Float32) -> None:
-    """Calibrated logits of a class into `x`, and added up; infinite ones become large, NaN stays NaN."""
-    for i in range(len(row)):
-        value = row[i] * scale
-        value = MOST if value > MOST else value
-        x[i] = -MOST if value < -MOST else value
-        mean[i] += x[i]
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _softmax(x: Float32, n: int, p: Float32, entropy: Float32, called: Int32, scratch: Float32) -> None:
-    """Probabilities (K, n) of logits (K, n), their entropy, and which class is likeliest."""
-    top, total, weighted, power = scratch[0], scratch[1], scratch[2], scratch[3].view(np.int32)
-    _called(x, n, called, top)
+                samples[t, z, y, first + i] = called[i]
     for i in range(n):
-        total[i] = 0
-        weighted[i] = 0
-    for k in range(len(x)):
-        row, out = x[k], p[k]
-        for i in range(n):  # exp(-a) = 2^-j exp(-r) with |r| below ln 2 / 2
-            d = top[i] - row[i]
-            a = d if d < DEEPEST else DEEPEST
-            j = np.int32(a * LOG2E + HALF)
-            r = (np.float32(j) * LN2_HIGH - a) + np.float32(j) * LN2_LOW
-            e = ONE + r * C6 * (ONE + r * C7)
-            e = ONE + r * C4 * (ONE + r * C5 * e)
-            out[i] = ONE + r * (ONE + r * C2 * (ONE + r * C3 * e))
-            power[i] = (np.int32(127) - j) << np.int32(23)
-        scaling = scratch[3]
+        expected[i] *= share
+    for k in range(classes):
         for i in range(n):
-            d = top[i] - row[i]
-            e = out[i] * scaling[i] + (d - d)  # NaN stays NaN
-            out[i] = e
-            total[i] += e
-            weighted[i] += e * (d if d < DEEPEST else DEEPEST)
-    _logarithm(total, n, entropy, scratch[3])
-    for i in range(n):
-        total[i] = ONE / total[i]
-        entropy[i] += weighted[i] * total[i]
-    for k in range(len(x)):
-        for i in range(n):
-            p[k, i] *= total[i]
+            mean[k, i] *= share
+            total[k, i] *= share  # never above 1: sums of T are at most T, and T * share rounds to 1
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _logarithm(values: Float32, n: int, out: Float32, mantissa: Float32) -> None:
-    """Natural logarithm of normal numbers: 2^j m with m from sqrt(1/2) to sqrt(2), log m = 2 artanh((m - 1) / (m + 1))."""
-    bits, part = values.view(np.int32), mantissa.view(np.int32)
-    for i in range(n):
-        j = (bits[i] - ROOT_HALF) >> np.int32(23)
-        part[i] = bits[i] - (j << np.int32(23))
-        out[i] = np.float32(j)
-    for i in range(n):
-        s = (mantissa[i] - ONE) / (mantissa[i] + ONE)
-        q = s * s
-        series = ((C9 * q + C7) * q + C5) * q + C3
-        out[i] = out[i] * LN2_HIGH + (out[i] * LN2_LOW + TWO * s * (ONE + q * series))
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _entropy(p: Float32, n: int, entropy: Float32, scratch: Float32) -> None:
-    """Of probabilities (K, n)."""
-    bounded, logarithm = scratch[0], scratch[1]
-    for i in range(n):
-        entropy[i] = 0
-    for k in range(len(p)):
-        row = p[k]
-        for i in range(n):
-            bounded[i] = row[i] if row[i] > TINY else TINY
-        _logarithm(bounded, n, logarithm, scratch[2])
-        for i in range(n):
-            entropy[i] -= row[i] * logarithm[i]
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _mutual(entropy: Float32, expected: Float32, n: int, mutual: Float32) -> None:
-    """What the entropy exceeds the samples' own by, from 0 to the entropy; NaN stays NaN."""
-    for i in range(n):
-        more = entropy[i] - expected[i]
-        more = ZERO if more < ZERO else more
-        mutual[i] = entropy[i] if more > entropy[i] else more
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _second(local: Float32, doubted: Bool, said: Float32, entropy: Float32, mutual: Float32, scratch: Float32) -> None:
-    """Puts a second network's probabilities (K, n) where it decides (n,)."""
-    n, any_doubted = len(doubted), False
-    for i in range(n):
-        any_doubted |= doubted[i]
-    if not any_doubted:
+def _second(
+    local: Float32,
+    doubted: Bool,
+    at: tuple[int, int, int],
+    n: int,
+    said: Float32,
+    entropy: Float32,
+    mutual: Float32,
+    scratch: Float32,
+) -> None:
+    """Puts a second network's probabilities where it decides; few voxels, so that branches are quicker than none."""
+    z, y, first = at
+    where = doubted[z, y, first : first + n]
+    if not where.any():
         return
     for k in range(len(said)):
         for i in range(n):
-            said[k, i] = local[k, i] if doubted[i] else said[k, i]
-    _entropy(said, n, scratch[3], scratch)
+            if where[i]:
+                said[k, i] = local[k, z, y, first + i]
+    entropies(said, n, scratch[3], scratch)
     for i in range(n):
-        entropy[i] = scratch[3, i] if doubted[i] else entropy[i]
-        mutual[i] = entropy[i] if mutual[i] > entropy[i] else mutual[i]
+        if where[i]:
+            entropy[i] = scratch[3, i]
+            mutual[i] = min(mutual[i], entropy[i])
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _called(of: Float32, n: int, called: Int32, top: Float32) -> None:
-    """The first class with the largest value (K, n), and that value."""
+def _written(
+    at: tuple[int, int, int],
+    n: int,
+    called: Int32,
+    probability: Float32,
+    entropy: Float32,
+    mutual: Float32,
+    said: Float32,
+    labels: UInt8,
+    values: Float32,
+    probabilities: Float32,
+) -> None:
+    """Writes what is said of `n` voxels."""
+    z, y, first = at
     for i in range(n):
-        called[i] = 0
-        top[i] = of[0, i]
-    for k in range(1, len(of)):
+        labels[z, y, first + i] = called[i]
+        values[0, z, y, first + i] = probability[i]
+        values[1, z, y, first + i] = entropy[i]
+        values[2, z, y, first + i] = mutual[i]
+    for k in range(len(said)):
         for i in range(n):
-            more = of[k, i] > top[i]
-            called[i] = k if more else called[i]
-            top[i] = of[k, i] if more else top[i]
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _add(p: Float32, total: Float32, called: Int32, k: int, n: int) -> int:
-    """Adds a sample's probabilities of class `k` up; how many voxels it calls so."""
-    found = 0
-    for i in range(n):
-        total[i] += p[i]
-        found += called[i] == k
-    return found
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _own(p: Float32, total: Float32, called: Int32, n: int, own: Float32, mean: Float32) -> None:
-    """The samples' probabilities (T, n) of the called class, and their mean (n,)."""
-    for k in range(len(total)):
-        for i in range(n):
-            mean[i] = total[k, i] if called[i] == k else mean[i]
-    for t in range(len(p)):
-        row = own[t]
-        for k in range(len(total)):
-            each = p[t, k]
-            for i in range(n):
-                row[i] = each[i] if called[i] == k else row[i]
+            probabilities[k, z, y, first + i] = said[k, i]

@@ -59,7 +59,7 @@ def refined(cascade: Cascade, tile: Tile, image: Float32, logits: Float32, volum
 
 def mean_logits(logits: Float32) -> Float32:
     """F: mean over T samples of logits [T, K, Z, Y, X], one after the other so that no tile changes the order."""
-    total = logits[0].copy()
+    total: Float32 = logits[0].copy()
     for sample in logits[1:]:
         total += sample
     total *= np.float32(1 / len(logits))

@@ -89,10 +89,12 @@ def predict(
         cascade: The model's second network (`cascade.cascade_of`), if its card has one.
 
     Raises:
-        InputError: Samples out of range, an image that is constant or not finite, or a card's cascade that is not given.
+        InputError: Samples out of range, an image that is constant or not finite, or a cascade that is missing.
     """
     if (card.cascade is None) != (cascade is None):
-        raise InputError(f"model {card.name!r}: a card with [cascade] is predicted with its second network, others without")
+        raise InputError(
+            f"model {card.name!r}: a card with [cascade] is predicted with its second network, others without"
+        )
     drawn = sample_masks(card, samples, seed)
     sample = check_image(volume)
     scaling = fit(card.input.normalisation, volume, invert=invert, sample=sample)

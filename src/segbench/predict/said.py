@@ -26,7 +26,7 @@ class Said:
         mutual: Mutual information in nats, float32 (Z, Y, X).
         spread: Percentile 70 - percentile 30 of the samples' probabilities of that class, float32 (Z, Y, X).
         deviation: Their population standard deviation, float32 (Z, Y, X).
-        active: Voxels of class 1 in each sample alone, int64 (T,); of each class, (K, T), where there are more than two.
+        active: Voxels of class 1 in each sample alone, int64 (T,); of each class, (K, T), of more than two.
         samples: Labels of the first samples, uint8 (N, Z, Y, X), as many as were asked for.
         probabilities: Of each class, float32 (K, Z, Y, X); None where there are two.
         doubted: Where a second network decided, bool (Z, Y, X); None where there is none.
@@ -90,9 +90,14 @@ def _softmax(logits: Float32, card: Card, keep: int, threads: int, refined: Refi
 
     _planes(plane, logits.shape[2], threads)
     active, two = maps.active.sum(axis=0), len(card.classes) == 2
+    probability, entropy, mutual, spread, deviation = maps.values
     return Said(
         maps.labels,
-        *maps.values,
+        probability,
+        entropy,
+        mutual,
+        spread,
+        deviation,
         active[1] if two else active,
         maps.samples,
         None if two else maps.probabilities,

@@ -164,9 +164,7 @@ def _tiles(folder: Folder, job: Job, own: Sequence[tuple[int, Tile]], progress: 
     return len(missing)
 
 
-def _here(
-    request: Request, folder: Folder, result: Result, seeing: Look | None, cascade: Cascade | None
-) -> Compute:
+def _here(request: Request, folder: Folder, result: Result, seeing: Look | None, cascade: Cascade | None) -> Compute:
     """Computes tiles in this process."""
 
     def compute(job: Job, wanted: Sequence[tuple[int, Tile]], finished: Callable[[Tile], None]) -> None:

@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from segbench.errors import InputError
-from segbench.nets.network import Network
 from segbench.train.average import Average
 
 Record = dict[str, float | int | str | None]
@@ -37,7 +36,7 @@ class State:
 
 def save(
     path: Path,
-    network: Network,
+    network: nn.Module,
     optimiser: torch.optim.Optimizer,
     state: State,
     run: str,
@@ -64,7 +63,7 @@ def save(
 
 
 def restore(
-    path: Path, network: Network, optimiser: torch.optim.Optimizer, run: str, average: Average | None = None
+    path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, run: str, average: Average | None = None
 ) -> State:
     """Loads the state into network, optimiser and average.
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from segbench import nets
 from segbench.data import pool
@@ -119,7 +119,7 @@ def _autocast(recipe: Recipe) -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16")
 
 
-def make_optimiser(network: Network, recipe: OptimiserRecipe) -> torch.optim.Optimizer:
+def make_optimiser(network: nn.Module, recipe: OptimiserRecipe) -> torch.optim.Optimizer:
     """The optimiser of a recipe, fused."""
     if recipe.kind == "adam":
         return torch.optim.Adam(network.parameters(), recipe.learning_rate, fused=True)

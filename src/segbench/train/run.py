@@ -6,13 +6,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from pydantic import ConfigDict
 
 from segbench.data import pool
-from segbench.errors import OutputError
+from segbench.errors import InputError, OutputError
 from segbench.io.atomic import check_output_folder
-from segbench.recipe import read_toml
+from segbench.recipe import Strict, read_toml
 from segbench.train import curves, loop
 from segbench.train.checkpoint import Record
+from segbench.train.matphase.recipe import MatPhaseRecipe
 from segbench.train.recipe import FibRecipe, Recipe
 from segbench.train.release import release
 from segbench.zoo.card import Card
@@ -32,7 +34,7 @@ def train(
     """Makes the data, trains or resumes, and releases.
 
     Args:
-        recipe_file: A TOML recipe.
+        recipe_file: A TOML recipe, of a network or of a cascade (`train.matphase`).
         out: Folder for the checkpoint, the learning curves and the model.
         steps: Stop after this many steps of the recipe's schedule and release what there is.
         making: Called with (volumes made, volumes, domain).
@@ -47,18 +49,56 @@ def train(
             another recipe.
         OutputError: The folder cannot be written, or another process trains into it.
     """
-    recipe = read_toml(recipe_file, Recipe)
-    given = {"seed": seed, "start": start}
-    recipe = recipe.model_copy(update={key: value for key, value in given.items() if value is not None})
-    if recipe.start is not None:
-        loop.started(recipe)  # weights that do not fit are told now, not after all volumes are made
+    recipe = read_recipe(recipe_file)
     check_output_folder(out)
     with _alone(out), _threads(threads):
-        data = loop.training_data(recipe, pool.cache(), making)
-        network, state = loop.fit(recipe, data, out, stepping, steps, budget_s)
-        on = f"validation slices of {recipe.data.source}" if isinstance(recipe.data, FibRecipe) else curves.PHANTOMS
-        curves.draw(state.history, out / "curves.png", f"{recipe.name}, recipe {recipe_file.name}", on)
-        return release(network, recipe, recipe_file, state, list(data[1]), out, len(data[0]), budget_s)
+        if isinstance(recipe, MatPhaseRecipe):
+            from segbench.train.matphase.run import train_matphase
+
+            if start is not None:
+                raise InputError(f"{recipe_file}: a cascade starts from no other model; leave out --start")
+            return train_matphase(
+                recipe, recipe_file, out, seed=seed, budget_s=budget_s, steps=steps, making=making, stepping=stepping
+            )
+        given = {"seed": seed, "start": start}
+        recipe = recipe.model_copy(update={key: value for key, value in given.items() if value is not None})
+        return train_network(recipe, recipe_file, out, steps, making, stepping, budget_s)
+
+
+def read_recipe(recipe_file: Path) -> Recipe | MatPhaseRecipe:
+    """The recipe of a network, or of a cascade: only that one has a part `local`; errors as of `read_toml`."""
+    if "local" in read_toml(recipe_file, _Parts).parts:
+        return read_toml(recipe_file, MatPhaseRecipe)
+    return read_toml(recipe_file, Recipe)
+
+
+class _Parts(Strict):
+    """Any TOML file, for its keys at the top."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @property
+    def parts(self) -> frozenset[str]:
+        return frozenset(self.model_extra or ())
+
+
+def train_network(
+    recipe: Recipe,
+    recipe_file: Path,
+    out: Path,
+    steps: int | None = None,
+    making: pool.Progress | None = None,
+    stepping: Callable[[Record], None] | None = None,
+    budget_s: float | None = None,
+) -> Card:
+    """Trains one network into a folder that nothing else trains into; see `train`."""
+    if recipe.start is not None:
+        loop.started(recipe)  # weights that do not fit are told now, not after all volumes are made
+    data = loop.training_data(recipe, pool.cache(), making)
+    network, state = loop.fit(recipe, data, out, stepping, steps, budget_s)
+    on = f"validation slices of {recipe.data.source}" if isinstance(recipe.data, FibRecipe) else curves.PHANTOMS
+    curves.draw(state.history, out / "curves.png", f"{recipe.name}, recipe {recipe_file.name}", on)
+    return release(network, recipe, recipe_file, state, list(data[1]), out, len(data[0]), budget_s)
 
 
 @contextmanager

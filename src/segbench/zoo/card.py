@@ -219,15 +219,20 @@ class CascadeCard(Strict):
             `logits` [N, K]. "dense": it maps `image` [Z, 1 + K, Y, X] to `logits` [Z, K, Y, X].
         edge: Of a patch in pixels, odd; of a dense network, what it sees around a pixel.
         threshold: Probability of being wrong above which a pixel is doubted; below 0 all pixels are.
+        hides: Probability of being wrong above which a pixel's class is hidden from the local network; None: the
+            threshold. They differ where the local network decides more than the doubted pixels.
         options: The local network's, as built in PyTorch.
         parameters: Of both networks.
+        trained: How it was trained and what it changes on validation images, in words.
     """
 
     kind: Literal["patch", "dense"] = "patch"
     edge: int = Field(ge=3)
     threshold: float = Field(lt=1, allow_inf_nan=False)
+    hides: float | None = Field(default=None, ge=0, lt=1)
     options: dict[str, Any] = {}
     parameters: int
+    trained: str = ""
 
 
 class ResultCard(Strict):
@@ -325,7 +330,9 @@ class Card(Strict):
     @model_validator(mode="after")
     def _bounds_of_two(self) -> "Card":
         if self.conformal is not None and len(self.classes) != 2:
-            raise ValueError(f"[conformal] bounds the share of class 1 of two, and there are {len(self.classes)} classes")
+            raise ValueError(
+                f"[conformal] bounds the share of class 1 of two, and there are {len(self.classes)} classes"
+            )
         return self
 
     @model_validator(mode="after")

@@ -29,7 +29,7 @@ Made from `card.toml` by `segbench train`; edit the recipe `train/{trained.recip
 - **Tile**: core {" x ".join(map(str, card.input.core))}, halo {" x ".join(map(str, card.input.halo))}\
 {"; fixed size, because the answer depends on it" if card.input.fixed_tile else ""}.
 {_seams(card)}- **Network**: {card.network.kind}, {card.network.parameters:,} parameters.
-- **Licence** of the weights: {card.licence}.
+{_cascade(card)}- **Licence** of the weights: {card.licence}.
 {_int8(card)}{_reference(card)}{_foreign(card)}
 ## Dropout
 
@@ -45,7 +45,7 @@ Masks are an input of the graph, made from (seed, sample); sample t is one netwo
 {_budget(card)}{_start(card)}Data: {trained.data}; {trained.labels} labels.
 On {trained.validation or "phantoms, volumes of another simulator that it never learned from"}, it reached accuracy
 {trained.validation_accuracy:.4f} and mIoU {trained.validation_miou:.4f}.
-{_seeds(card)}{_calibration(card)}{_conformal(card)}
+{_second(card)}{_seeds(card)}{_calibration(card)}{_conformal(card)}
 
 ## Results
 
@@ -77,6 +77,20 @@ def _budget(card: Card) -> str:
     seen = "" if trained.epochs is None else f", {trained.epochs:.1f} epochs"
     stopped = "" if trained.budget_s is None else f" (stopped at a budget of {trained.budget_s:.0f} s)"
     return f"Processor time {trained.processor_s:.0f} s{stopped}{seen}.\n"
+
+
+def _cascade(card: Card) -> str:
+    second = card.cascade
+    if second is None:
+        return ""
+    kind = second.options.get("kind", second.kind)
+    asked = f"pixels that are wrong with a probability above {second.threshold:.3f}"
+    sees = second.options.get("sees")
+    return (
+        f"- **Second network**: {kind}, {second.parameters:,} parameters with the classifier of doubt; it decides\n"
+        f"  {asked if second.threshold >= 0 else 'every pixel'}, and sees {second.edge} x {second.edge} pixels around"
+        f" each{' (' + ', '.join(sees) + ')' if sees else ''}.\n"
+    )
 
 
 def _int8(card: Card) -> str:
@@ -115,6 +129,10 @@ def _seams(card: Card) -> str:
 
 def _start(card: Card) -> str:
     return f"It started from the weights of {card.training.start}.\n" if card.training.start else ""
+
+
+def _second(card: Card) -> str:
+    return f"\nSecond network: {card.cascade.trained}\n" if card.cascade and card.cascade.trained else ""
 
 
 def _seeds(card: Card) -> str:

@@ -32,6 +32,7 @@ def train_doubt(
     recipe: DoubtRecipe,
     seed: int,
     budget_s: float | None = None,
+    steps: int | None = None,
     stepping: Stepping | None = None,
 ) -> tuple[Doubt, Done]:
     """The stage: the classifier, and among what it found its threshold.
@@ -43,6 +44,7 @@ def train_doubt(
         recipe: Sizes, epochs, threshold.
         seed: Of weights and draws.
         budget_s: Processor time.
+        steps: At most.
         stepping: Called with records.
     """
     torch.manual_seed(seed)
@@ -61,10 +63,11 @@ def train_doubt(
             logits = network(torch.from_numpy(said.features(batch)))[:, 0]
             return F.binary_cross_entropy_with_logits(logits, target)
 
-        steps = max(1, round(recipe.epochs * pixels / recipe.batch))
+        epochs = max(1, round(recipe.epochs * pixels / recipe.batch))
         # where the stage is done, its checkpoint stands at the end and no step is left
-        state = fit(network, loss, Plan(steps, recipe.optimiser, seed, stage.key, budget_s), stage.folder, stepping)
-        return network, done or stage.finish(state.step, state.seconds, **_facts(network, held_back, recipe))
+        plan = Plan(min(epochs, steps or epochs), recipe.optimiser, seed, stage.key, stage.name, budget_s)
+        state = fit(network, loss, plan, stage.folder, stepping)
+        return network, done or stage.finish(state.step, state.processor_s, **_facts(network, held_back, recipe))
 
 
 def wrongness(network: Doubt, said: Said) -> Float32:
@@ -104,7 +107,7 @@ def _facts(network: Doubt, held_back: Said, recipe: DoubtRecipe) -> dict[str, fl
     probability, wrong = wrongness(network, held_back), held_back.wrong
     threshold = threshold_of(probability, wrong, recipe.recall, recipe.most)
     chosen = probability > threshold
-    errors = max(1, np.count_nonzero(wrong))
+    errors = max(1, int(np.count_nonzero(wrong)))
     return {
         "threshold": threshold,
         "doubted": float(chosen.mean()),

@@ -15,7 +15,6 @@ from segbench.train.recipe import OptimiserRecipe
 CHECKPOINT = "checkpoint.safetensors"
 SAVE_EVERY_S = 20.0  # of processor time
 NOTE_EVERY = 20  # steps
-FRACTIONS = 10_000  # of the schedule, which goes by the share of the training done
 
 Loss = Callable[[int, float], Tensor]
 Stepping = Callable[[Record], None]
@@ -30,6 +29,7 @@ class Plan:
         optimiser: And its schedule, which goes by the larger share of steps and budget used.
         seed: Of what PyTorch draws (dropout).
         key: What a checkpoint belongs to.
+        stage: Its name, for records.
         budget_s: Processor time of this process, all sittings together; None for no limit.
     """
 
@@ -37,12 +37,13 @@ class Plan:
     optimiser: OptimiserRecipe
     seed: int
     key: str
+    stage: str
     budget_s: float | None = None
 
-    def share(self, step: int, seconds: float) -> float:
+    def share(self, state: State) -> float:
         """Of the training that is done, in [0, 1]."""
-        used = 0.0 if self.budget_s is None else seconds / self.budget_s
-        return min(1.0, max(step / self.steps, used))
+        used = 0.0 if self.budget_s is None else state.processor_s / self.budget_s
+        return min(1.0, max(state.step / self.steps, used))
 
 
 def fit(network: nn.Module, loss: Loss, plan: Plan, folder: Path, stepping: Stepping | None = None) -> State:
@@ -60,10 +61,10 @@ def fit(network: nn.Module, loss: Loss, plan: Plan, folder: Path, stepping: Step
     path = folder / CHECKPOINT
     state = restore(path, network, optimiser, plan.key) if path.is_file() else State(0, 0.0, [])
     network.train()
-    before, start, saved = state.seconds, time.process_time(), state.seconds
-    while (share := plan.share(state.step, state.seconds)) < 1:
+    before, start, saved = state.processor_s, time.process_time(), state.processor_s
+    while (share := plan.share(state)) < 1:
         torch.manual_seed((plan.seed << 32) + state.step)  # a step is the same whether it was resumed at or not
-        rate = learning_rate(round(share * FRACTIONS), FRACTIONS, plan.optimiser)
+        rate = learning_rate(share * plan.steps, plan.steps, plan.optimiser)
         for group in optimiser.param_groups:
             group["lr"] = rate
         value = loss(state.step, share)
@@ -73,15 +74,15 @@ def fit(network: nn.Module, loss: Loss, plan: Plan, folder: Path, stepping: Step
             nn.utils.clip_grad_norm_(network.parameters(), plan.optimiser.clip_norm)
         optimiser.step()
         state.step += 1
-        state.seconds = before + time.process_time() - start
+        state.processor_s = before + time.process_time() - start
         if state.step % NOTE_EVERY == 0:
             state.history.append({"step": state.step, "loss": float(value.detach()), "learning_rate": rate})
             if stepping is not None:
-                stepping(state.history[-1])
-        if state.seconds - saved > SAVE_EVERY_S:
+                stepping(state.history[-1] | {"stage": plan.stage, "share": plan.share(state)})
+        if state.processor_s - saved > SAVE_EVERY_S:
             save(path, network, optimiser, state, plan.key)
-            saved = state.seconds
-    if state.seconds > saved or not path.is_file():
+            saved = state.processor_s
+    if state.processor_s > saved or not path.is_file():
         save(path, network, optimiser, state, plan.key)
     network.eval()
     return state

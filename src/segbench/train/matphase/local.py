@@ -1,6 +1,5 @@
 """HCL-USI: the local network, trained on doubted pixels in the order of its curriculum."""
 
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from segbench import nets
 from segbench.nets.local import Local
+from segbench.train.losses import class_weights
 from segbench.train.matphase.curriculum import Curriculum
 from segbench.train.matphase.fitting import Loss, Plan, Stepping, fit
 from segbench.train.matphase.patches import Patches, dense, hidden
@@ -32,17 +32,6 @@ def options(recipe: LocalRecipe) -> dict[str, object]:
     return {"widths": recipe.widths} if recipe.kind == "unet" else {"edge": recipe.edge}
 
 
-def class_weights(labels: UInt8, count: int, balance: float) -> Tensor:
-    """Weight of each class [K], of mean 1 over `labels`; at balance 1 each class weighs the same in total.
-
-    A class that is absent weighs nothing that matters: 1.
-    """
-    seen = np.bincount(labels.reshape(-1), minlength=count)
-    there = np.count_nonzero(seen)
-    even = np.where(seen > 0, seen.sum() / (there * np.maximum(seen, 1)), 1.0)
-    return torch.from_numpy(1 + balance * (even - 1)).float()
-
-
 def train_local(
     stage: Stage,
     said: Said,
@@ -50,6 +39,7 @@ def train_local(
     recipe: LocalRecipe,
     seed: int,
     budget_s: float | None = None,
+    steps: int | None = None,
     stepping: Stepping | None = None,
 ) -> tuple[Local, Done]:
     """The stage: the local network.
@@ -62,19 +52,22 @@ def train_local(
         recipe: Network, curriculum, loss.
         seed: Of weights and draws.
         budget_s: Processor time.
+        steps: At most.
         stepping: Called with records.
     """
     torch.manual_seed(seed)
     network = build(recipe, said.count)
     with stage.working() as done:
         chosen = doubted if recipe.pixels == "doubted" else np.ones_like(doubted)
-        weights = class_weights(said.label[chosen] if chosen.any() else said.label, said.count, recipe.balance)
+        learned = said.label[chosen] if chosen.any() else said.label
+        weights = class_weights(np.bincount(learned.reshape(-1), minlength=said.count), recipe.balance)
         make = _patch_loss if network.kind == "patch" else _dense_loss
         loss, epoch = make(network, said, doubted, chosen, weights, recipe, seed)
-        plan = Plan(max(1, round(recipe.epochs * epoch)), recipe.optimiser, seed, stage.key, budget_s)
+        epochs = max(1, round(recipe.epochs * epoch))
+        plan = Plan(min(epochs, steps or epochs), recipe.optimiser, seed, stage.key, stage.name, budget_s)
         state = fit(network, loss, plan, stage.folder, stepping)
         pixels = int(np.count_nonzero(chosen))
-        return network, done or stage.finish(state.step, state.seconds, pixels=pixels)
+        return network, done or stage.finish(state.step, state.processor_s, pixels=pixels)
 
 
 def _patch_loss(
@@ -117,7 +110,7 @@ def _dense_loss(
                 ready = ready & (said.entropy[at] >= uncertain[-met])
         target = torch.from_numpy(np.where(ready, said.label[at], np.uint8(255))).long()
         each = F.cross_entropy(logits, target, weights, ignore_index=255, reduction="sum")
-        return each / max(1, np.count_nonzero(ready))
+        return each / max(1, int(np.count_nonzero(ready)))
 
     return loss, len(said.image) / recipe.slices
 
@@ -170,5 +163,3 @@ def _dense_classes(network: Local, said: Said, codes: UInt8, asked: Bool, recipe
         logits = network(dense(said.image[at], codes[at], said.count, margin, recipe.sees))
         found[at] = logits[:, :, margin:-margin, margin:-margin].argmax(dim=1).numpy()
     return found
-
-

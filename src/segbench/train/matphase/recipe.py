@@ -1,6 +1,6 @@
 """The recipe of a cascade: everything that the paper does not state is chosen here, and said in train/matphase.toml."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -8,6 +8,7 @@ from segbench.recipe import Strict
 from segbench.train.recipe import FibRecipe, OptimiserRecipe, Recipe
 
 Seen = Literal["image", "classes", "logits"]
+Share = Annotated[float, Field(gt=0, lt=0.5)]
 Order = Literal["usi", "reversed", "random"]
 
 
@@ -25,7 +26,8 @@ class DoubtRecipe(Strict):
         optimiser: Of the classifier.
         recall: Share of the first network's errors on validation images that are to be doubted.
         most: Share of the validation pixels that are doubted at most: each costs time.
-        share: Of a budget that the classifier may use; the local network has the rest.
+        shares: Of a budget for the later stages, the parts of the first network's answers and of the classifier; the
+            local network has the rest.
     """
 
     samples: int = Field(default=16, ge=1)
@@ -37,7 +39,7 @@ class DoubtRecipe(Strict):
     optimiser: OptimiserRecipe = OptimiserRecipe()
     recall: float = Field(default=0.9, gt=0, le=1)
     most: float = Field(default=0.15, gt=0, le=1)
-    share: float = Field(default=0.1, gt=0, lt=1)
+    shares: tuple[Share, Share] = (0.2, 0.1)
 
 
 class LocalRecipe(Strict):

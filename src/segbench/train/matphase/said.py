@@ -8,7 +8,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +17,7 @@ import torch.nn.functional as F
 from segbench.io import write_bytes
 from segbench.masks import SAMPLES, masks
 from segbench.nets.network import Network
-from segbench.train.matphase.stage import Stage
+from segbench.train.matphase.stage import Done, Stage
 from segbench.volume import Float32, UInt8
 
 VERSION = 1
@@ -55,7 +54,7 @@ class Said:
     @property
     def wrong(self) -> npt.NDArray[np.bool_]:
         """Where the class is not the label (N, Y, X)."""
-        return self.classes != self.label
+        return np.asarray(self.classes != self.label)
 
     def context(self, pixels: Int) -> Float32:
         """Mean logits [n, K] of pixels, flat indices into (N, Y, X)."""
@@ -98,53 +97,60 @@ def mean_logits(network: Network, image: Float32, drawn: Float32) -> Float32:
 
 
 def say(
-    stage: Stage, network: Network, image: Float32, label: UInt8, samples: int, seed: int, told: Told | None = None
+    stage: Stage,
+    network: Network,
+    image: Float32,
+    label: UInt8,
+    samples: int,
+    seed: int,
+    budget_s: float | None = None,
+    told: Told | None = None,
 ) -> Said:
     """The stage: computes image by image, or goes on where the folder stands, or reads what is there.
 
     Args:
         stage: Where the mean logits are kept.
         network: The first network, from released weights.
-        image: Normalised (N, Y, X).
+        image: Normalised (N, Y, X); with a budget the last ones may be left out.
         label: (N, Y, X).
         samples: T.
         seed: Of the masks; image n has samples n T to n T + T - 1, modulo what there are.
+        budget_s: Processor time after which no other image is begun.
         told: Called with (images done, images).
     """
-    with stage.working() as done:
-        path = stage.folder / MEAN
-        if done is None:
-            _compute(stage, network, image, samples, seed, told)
-        mean: Float32 = np.load(path, mmap_mode="r")
-    return summed_up(image, label, mean)
+    with stage.working() as there:
+        count = (there or _compute(stage, network, image, samples, seed, budget_s, told)).steps
+        mean: Float32 = np.load(stage.folder / MEAN, mmap_mode="r")
+    return summed_up(image[:count], label[:count], mean[:count])
 
 
 def _compute(
-    stage: Stage, network: Network, image: Float32, samples: int, seed: int, told: Told | None
-) -> None:
+    stage: Stage,
+    network: Network,
+    image: Float32,
+    samples: int,
+    seed: int,
+    budget_s: float | None,
+    told: Told | None,
+) -> Done:
     path, progress = stage.folder / MEAN, stage.folder / PROGRESS
     network.eval()
-    at, before, start = 0, 0.0, time.process_time()
+    at, spent, mean = 0, 0.0, None
     if path.is_file() and progress.is_file():
         state = json.loads(progress.read_text())
-        at, before = int(state["images"]), float(state["process_s"])
-    mean = np.load(path, mmap_mode="r+") if at else None
-    for number in range(at, len(image)):
-        numbers = [(number * samples + t) % SAMPLES for t in range(samples)]
+        at, spent, mean = int(state["images"]), float(state["process_s"]), np.load(path, mmap_mode="r+")
+    before, start = spent, time.process_time()
+    while at < len(image) and (at == 0 or spent < (budget_s or np.inf)):
+        numbers = [(at * samples + t) % SAMPLES for t in range(samples)]
         drawn = masks(network.sites, seed, numbers) if network.sites else np.ones((1, 0), np.float32)
-        found = mean_logits(network, image[number], drawn)
+        found = mean_logits(network, image[at], drawn)
         if mean is None:
             shape = (len(image), *found.shape)
             mean = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-        mean[number] = found
+        mean[at] = found
         mean.flush()
-        spent = before + time.process_time() - start
-        write_bytes(progress, json.dumps({"images": number + 1, "process_s": spent}))
+        at, spent = at + 1, before + time.process_time() - start
+        write_bytes(progress, json.dumps({"images": at, "process_s": spent}))
         if told is not None:
-            told(number + 1, len(image))
-    stage.finish(len(image), before + time.process_time() - start)
-
-
-def wrong_share(said: Said) -> float:
-    """Share of the pixels at which the first network is wrong."""
-    return float(np.mean([np.count_nonzero(a != b) / a.size for a, b in zip(said.classes, said.label, strict=True)]))
+            told(at, len(image))
+    return stage.finish(at, spent)

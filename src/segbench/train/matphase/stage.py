@@ -39,6 +39,7 @@ class Stage:
     """
 
     def __init__(self, stages: Path, name: str, **made_of: object) -> None:
+        self.name = name
         self.made_of = json.dumps(made_of, sort_keys=True, default=str)
         self.key = hashlib.sha256(f"{name} {self.made_of}".encode()).hexdigest()
         self.folder = stages / f"{name}-{self.key[:16]}"
