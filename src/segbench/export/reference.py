@@ -51,6 +51,7 @@ def draw(model: Model) -> Reference:
     bind = start(model, "torch", threads=1).bind
     logits, deterministic = (_run(bind(each), image) for each in (drawn, ones(card.dropout)))
     found = said(logits, card)
+    mean = found.probability[None] if found.probabilities is None else found.probabilities
     return Reference(
         grey=grey,
         image=image,
@@ -59,7 +60,7 @@ def draw(model: Model) -> Reference:
         masks=drawn,
         logits=logits,
         deterministic=deterministic,
-        mean=found.probability[None, None],
+        mean=mean[None],
         entropy=found.entropy[None, None],
         mutual_information=found.mutual[None, None],
     )

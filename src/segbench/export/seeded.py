@@ -125,7 +125,10 @@ def _aggregate(add: Nodes, card: Card) -> None:
         logits = add("Add", logits, number(card.calibration.shift))
     sigmoid = card.activation == "sigmoid"
     probability = add("Sigmoid", logits) if sigmoid else add("Softmax", logits, axis=1)
-    whole = entropy(mean(probability, MEAN), ENTROPY)
+    if card.mean == "logits":
+        whole = entropy(add("Softmax", mean(logits), axis=1, output=MEAN), ENTROPY)
+    else:
+        whole = entropy(mean(probability, MEAN), ENTROPY)
     disagreement = add("Sub", whole, mean(entropy(probability)))
     add("Min", add("Max", disagreement, number(0)), whole, output=MUTUAL)
 

@@ -50,7 +50,8 @@ def _library(name: str) -> Any:  # noqa: ANN401
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
-        raise InputError(f"this network needs {name.split('.')[0]}, which is not installed: {INSTALL}") from error
+        missing = name.partition(".")[0]
+        raise InputError(f"this network needs {missing}, which is not installed: {INSTALL}") from error
 
 
 class _Smp(Slicewise):
@@ -99,9 +100,7 @@ class _Fcn(nn.Module):
         resnet = getattr(models, encoder)(weights=None)
         resnet.conv1 = nn.Conv2d(1, resnet.conv1.out_channels, 7, stride=2, padding=3, bias=False)
         width = resnet.fc.in_features
-        self.features = nn.Sequential(
-            *(layer for name, layer in resnet.named_children() if name not in ("avgpool", "fc"))
-        )
+        self.features = nn.Sequential(*list(resnet.children())[:-2])  # without pooling and classifier
         self.head = _library("torchvision.models.segmentation.fcn").FCNHead(width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
