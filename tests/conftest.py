@@ -1,6 +1,7 @@
 """Shared fixtures: a tiny model that was released like any other, and the measured images beside the project."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -60,6 +61,20 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Model:
     card = card.model_copy(update={"calibration": calibration})
     (out / CARD).write_text(tomli_w.dumps(card.model_dump(mode="json", exclude_none=True)))
     add(out)
+    return find(str(out))
+
+
+@pytest.fixture(scope="session")
+def tiny3(tiny: Model, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """The same with a card of three classes, pore, carbon and nickel: for the engine `fake`, which reads no graph.
+
+    Do not change its files: copy them.
+    """
+    out = tmp_path_factory.mktemp("tiny3") / "tiny3"
+    shutil.copytree(tiny.path, out)
+    told = tiny.card.model_dump(mode="json", exclude_none=True, exclude={"calibration"})
+    told |= {"name": "tiny3", "classes": ["pore", "carbon", "nickel"], "activation": "softmax"}
+    (out / CARD).write_text(tomli_w.dumps(told))
     return find(str(out))
 
 

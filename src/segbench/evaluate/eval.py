@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segbench import __version__
+from segbench.cascade import Cascade, cascade_of
 from segbench.engines import Engine
 from segbench.errors import InputError
 from segbench.evaluate import baselines
@@ -67,11 +68,11 @@ def evaluate(
     """
     merged = fit(model.card, data.name, data.classes, merge)
     card = model.card if calibrated else uncalibrated(model.card)
-    seeing = look_of(model, engine)
+    seeing, second = look_of(model, engine), cascade_of(model, engine)
     for domain in data.domains:
         cases = list(data.cases(domain))
         for number, case in enumerate(cases):
-            prediction, seconds = _predict(card, engine, seeing, case, samples, seed, progress, invert)
+            prediction, seconds = _predict(card, engine, seeing, second, case, samples, seed, progress, invert)
             prediction = prediction if merged is None else merged.of(prediction)
             if keep is not None:
                 keep(case, prediction)
@@ -97,6 +98,7 @@ def _predict(
     card: Card,
     engine: Engine,
     seeing: Look | None,
+    second: Cascade | None,
     case: Labelled,
     samples: int,
     seed: int,
@@ -109,7 +111,7 @@ def _predict(
 
     tile(0, 1)
     start = time.perf_counter()
-    prediction = predict(case.image, card, engine, samples, seed, tile, invert=invert, look=seeing)
+    prediction = predict(case.image, card, engine, samples, seed, tile, invert=invert, look=seeing, cascade=second)
     return prediction, time.perf_counter() - start
 
 
