@@ -27,6 +27,8 @@ ENGINES = {
     "fake": ("segbench.engines.fake:Fake", (), ""),
 }
 AUTO = ("openvino", "onnxruntime", "torch")
+RUNTIMES = ("openvino", "onnxruntime")
+"""Those that load any ONNX graph (`engines.graph.Runtime`)."""
 
 
 Box = tuple[slice, slice, slice]
@@ -70,6 +72,12 @@ class Engine(Protocol):
 def available() -> list[str]:
     """Engines whose package is installed, the fake one left out."""
     return [name for name in AUTO if all(find_spec(package) is not None for package in ENGINES[name][1])]
+
+
+def runtime_for(engine: str) -> str | None:
+    """The runtime of a graph that runs beside an engine: its own, or the first that is installed; None without any."""
+    own = (engine,) if engine in RUNTIMES else RUNTIMES
+    return next((name for name in own if all(find_spec(package) for package in ENGINES[name][1])), None)
 
 
 def start(

@@ -25,6 +25,8 @@ _IMAGE: _Promise = ("float32", (1, 1, _OPEN, _OPEN, _OPEN))
 _MASKS: _Promise = ("float32", (_OPEN, _SOME))
 _LOGITS: _Promise = ("float32", (_OPEN, _SOME, _OPEN, _OPEN, _OPEN))
 _WIDE: _Promise = ("float32", (1, _SOME, _OPEN, _OPEN, _OPEN))
+_ROWS: _Promise = ("float32", (_OPEN, _SOME))
+_SLICES: _Promise = ("float32", (_OPEN, _SOME, _OPEN, _OPEN))
 _DRAW: dict[str, _Promise] = {"image": _IMAGE, "seed": ("int32", (1,)), "samples": ("int32", (_OPEN,))}
 PROMISED: Mapping[Kind, tuple[Mapping[str, _Promise], Mapping[str, _Promise]]] = {
     "masked": ({"image": _IMAGE, "masks": _MASKS}, {"logits": _LOGITS}),
@@ -32,6 +34,9 @@ PROMISED: Mapping[Kind, tuple[Mapping[str, _Promise], Mapping[str, _Promise]]] =
     "deterministic": ({"image": ("float32", (_EACH, *_IMAGE[1][1:]))}, {"logits": ("float32", (_EACH, *_WIDE[1][1:]))}),
     "seeded": (_DRAW, {"logits": _LOGITS, "masks": _MASKS}),
     "aggregated": (_DRAW, {"mean": _WIDE, "entropy": _IMAGE, "mutual_information": _IMAGE, "masks": _MASKS}),
+    "doubt": ({"features": _ROWS}, {"logits": ("float32", (_OPEN, 1))}),
+    "patch": ({"patches": ("float32", (_OPEN, _SOME, _SOME, _SOME)), "context": _ROWS}, {"logits": _ROWS}),
+    "dense": ({"image": _SLICES}, {"logits": _SLICES}),
 }
 """Inputs and outputs of each kind, as `segbench.zoo.artifact.Part` has them."""
 

@@ -18,9 +18,9 @@ from segbench.engines.graph import SAMPLES_AT_ONCE
 from segbench.engines.plan import Plan, Span, beside
 from segbench.engines.tensorrt import log
 from segbench.engines.thin import IMAGE, MASKS
-from segbench.errors import EngineError
+from segbench.errors import EngineError, InputError
 from segbench.export.float16 import halved
-from segbench.export.kinds import graphs
+from segbench.export.kinds import SECOND, graphs
 from segbench.export.lint import lint
 from segbench.export.seeded import SAMPLE, SEED
 from segbench.io import write_bytes
@@ -147,7 +147,10 @@ def engines(
 
     Raises:
         EngineError: A graph holds what TensorRT does not take, or see `halved` and `built`.
+        InputError: A kind is asked for that is none of the first network.
     """
+    if set(settings.kinds) & set(SECOND):
+        raise InputError(f"{about.runtime} builds the first network; a second one runs on ONNX Runtime or OpenVINO")
     parts = []
     for kind, exact in graphs(model, settings.kinds):
         _look(exact, kind, about.runtime)

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import tomli_w
 
 from segbench.engines import Bound, start
+from segbench.export import cascade
 from segbench.io import file_sha256, write_bytes
 from segbench.masks import masks, ones
 from segbench.normalisation import fit
@@ -63,6 +64,7 @@ def draw(model: Model) -> Reference:
         mean=mean[None],
         entropy=found.entropy[None, None],
         mutual_information=found.mutual[None, None],
+        **cascade.draw(model, image[0, 0], logits),
     )
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from segbench.errors import EngineError, SegbenchError
+from segbench.errors import EngineError, InputError, SegbenchError
 from segbench.export.accuracy import DOMAINS_SEEN, EDGE, SAMPLES, Yardstick, samples_of
 from segbench.export.checks import masks_alike
+from segbench.export.kinds import SECOND
 from segbench.export.lint import lint
 from segbench.export.parity import compare
 from segbench.export.profile import Profile, Tolerance, tolerance_of
@@ -25,9 +26,17 @@ OUTPUTS: dict[Kind, dict[str, str]] = {  # output -> where the reference has it
     "deterministic": {"logits": "deterministic"},
     "seeded": {"logits": "logits"},
     "aggregated": {"mean": "mean", "entropy": "entropy", "mutual_information": "mutual_information"},
+    "doubt": {"logits": "doubt"},
+    "patch": {"logits": "local"},
+    "dense": {"logits": "local"},
 }
 ALIVE = 1e-3  # least mean difference of two samples, in standard deviations; a dead network's is 0
 ALIVE_MEAN = 1e-4  # of two means of a few samples each
+INPUTS: dict[Kind, dict[str, str]] = {  # likewise, of graphs that take no image of a scan
+    "doubt": {"features": "features"},
+    "patch": {"patches": "patches", "context": "context"},
+    "dense": {"image": "seen"},
+}
 GRAPHS = (".onnx", ".xml")
 
 
@@ -70,6 +79,8 @@ class Trial:
         yield self._told("repeat", lambda: self._repeat(run))
         if self.part.kind in ("seeded", "aggregated"):
             yield self._told("masks", lambda: self._masks(run))
+        if self.part.kind in SECOND:
+            return
         if self.part.kind != "deterministic" and self.model.card.dropout:
             yield self._told("liveness", lambda: self._liveness(run))
         if self.yardstick is not None:
@@ -91,6 +102,8 @@ class Trial:
     def _inputs(self, seed: int | None = None) -> dict[str, Array]:
         """The reference's, or those of another seed."""
         reference = self.reference
+        if self.part.kind in SECOND:
+            return {name: self._of_reference(where) for name, where in INPUTS[self.part.kind].items()}
         inputs: dict[str, Array] = {"image": reference.image}
         if self.part.kind == "masked":
             samples = reference.samples.tolist()
@@ -100,10 +113,16 @@ class Trial:
             inputs["samples"] = reference.samples
         return inputs
 
+    def _of_reference(self, name: str) -> Array:
+        array: Array | None = getattr(self.reference, name)
+        if array is None:
+            raise InputError(f"the reference has no {name} of a second network: segbench zoo reference FOLDER makes it")
+        return array
+
     def _run(self, run: Run, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs, which are of the right names and shapes."""
         found = run(inputs)
-        shapes = {name: getattr(self.reference, where).shape for name, where in OUTPUTS[self.part.kind].items()}
+        shapes = {name: self._of_reference(where).shape for name, where in OUTPUTS[self.part.kind].items()}
         if self.part.kind in ("seeded", "aggregated"):
             shapes["masks"] = self.reference.masks.shape
         for name, shape in shapes.items():
@@ -122,7 +141,7 @@ class Trial:
     def _outputs(self, run: Run, tolerance: Tolerance) -> Check:
         found = self._run(run, self._inputs())
         names = OUTPUTS[self.part.kind]
-        each = [compare(n, found[n], getattr(self.reference, where), tolerance) for n, where in names.items()]
+        each = [compare(n, found[n], self._of_reference(where), tolerance) for n, where in names.items()]
         wrong = [difference for difference in each if not difference.passed]
         numbers = {key: value for difference in each for key, value in difference.numbers.items()}
         said = "; ".join(str(difference) for difference in wrong or each)

@@ -10,8 +10,9 @@ import numpy as np
 from segbench import __version__
 from segbench.engines import start
 from segbench.errors import InputError
-from segbench.export import checks
+from segbench.export import cascade, checks
 from segbench.export.accuracy import Yardstick
+from segbench.export.kinds import SECOND, second_parts
 from segbench.export.parity import compare
 from segbench.export.profile import Profile, Tolerance
 from segbench.export.runners.onnxruntime import PROVIDERS
@@ -65,8 +66,10 @@ def verify(folder: Path, device: str = "cpu", progress: Progress | None = None, 
     for part in artifact.parts:
         for check in Trial(folder, part, model, reference, profile, device, yardstick).checks():
             note(check)
-        if not scored:
+        if not scored and part.kind not in SECOND:
             note(Check(name="accuracy", part=part.path, status="not run", said="not run: left out as asked"))
+    for check in cascade.checks(model, reference, profile, artifact.parts):
+        note(check)
     record = Record(
         artifact=file_sha256(folder / ARTIFACT),
         segbench=__version__,
@@ -102,7 +105,11 @@ def verify_model(model: Model, progress: Progress | None = None) -> tuple[Check,
     for check in _of_card(model, reference):
         note(check)
     profile = Profile(target="zoo", about="a model of the zoo", tolerance={"f32": ZOO})
-    for check in Trial(model.path, graph, model, reference, profile, "cpu", None).checks():
+    parts = (graph, *second_parts(model, graph.runtime))
+    for part in parts:
+        for check in Trial(model.path, part, model, reference, profile, "cpu", None).checks():
+            note(check)
+    for check in cascade.checks(model, reference, profile, parts):
         note(check)
     note(_weights(model, reference))
     return tuple(made)

@@ -1,12 +1,11 @@
 """What the network makes of a window before its first dropout: the graph of `foreign.graph` on a runtime."""
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from segbench.engines import ENGINES, start
+from segbench.engines import start
 from segbench.volume import Float32
 from segbench.zoo import Model
 
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from segbench.engines.graph import Loaded, Runtime
 
 IMAGE = "image"
-RUNTIMES = ("openvino", "onnxruntime")
 
 
 class Encoder(Protocol):
@@ -23,12 +21,6 @@ class Encoder(Protocol):
     def __call__(self, window: Float32) -> npt.NDArray[np.float64]:
         """The mean of each channel over a window (Y, X) of a normalised image [channels]."""
         ...
-
-
-def runtime_for(engine: str) -> str | None:
-    """The runtime that looks at windows beside an engine: its own, or the first that is installed; None without any."""
-    own = (engine,) if engine in RUNTIMES else RUNTIMES
-    return next((name for name in own if all(find_spec(package) for package in ENGINES[name][1])), None)
 
 
 def encoder(model: Model, runtime: str) -> Encoder | None:

@@ -6,10 +6,10 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
-from segbench.engines import Engine
+from segbench.engines import Engine, runtime_for
 from segbench.errors import InputError
 from segbench.foreign.descriptors import describe
-from segbench.foreign.encoder import Encoder, encoder, runtime_for
+from segbench.foreign.encoder import Encoder, encoder
 from segbench.foreign.known import FEATURES, Known, read
 from segbench.foreign.windows import core, windows
 from segbench.normalisation import Normalised, Scaling

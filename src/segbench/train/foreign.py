@@ -13,11 +13,11 @@ import tomli_w
 from segbench.data import pool
 from segbench.data.augmentation import Shape, augment, crop
 from segbench.data.pool import Sample
-from segbench.engines import ENGINES
+from segbench.engines import ENGINES, runtime_for
 from segbench.errors import EngineError, InputError
 from segbench.foreign import known, of_volume
 from segbench.foreign.descriptors import SMALLEST, describe
-from segbench.foreign.encoder import Encoder, encoder, runtime_for
+from segbench.foreign.encoder import Encoder, encoder
 from segbench.foreign.look import encoded
 from segbench.foreign.windows import EDGE
 from segbench.io import file_sha256, write_bytes

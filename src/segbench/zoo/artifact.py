@@ -21,7 +21,7 @@ from segbench.recipe import Strict, read_json
 ARTIFACT, RECORD, REFERENCE, MODEL = "artifact.json", "verify.json", "reference.npz", "model"
 Inside = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")]
 """A path below the folder, with slashes; it cannot lead out of it."""
-Kind = Literal["masked", "deterministic", "seeded", "aggregated"]
+Kind = Literal["masked", "deterministic", "seeded", "aggregated", "doubt", "patch", "dense"]
 
 
 class Part(Strict):
@@ -34,6 +34,9 @@ class Part(Strict):
             "seeded": image, seed [1] int32, samples [T] int32 -> logits [T, K, Z, Y, X], masks [T, channels].
             "aggregated": the same inputs -> mean [1, K, Z, Y, X] of calibrated probabilities, entropy and
             mutual_information [1, 1, Z, Y, X] in nats, masks.
+            "doubt": features [N, K + 1] -> logits [N, 1], of a cascade's classifier.
+            "patch": patches [N, 1 + K, edge, edge], context [N, K] -> logits [N, K], of its local network; or
+            "dense": image [Z, 1 + K, Y, X] -> logits [Z, K, Y, X].
         runtime: What runs it: "onnxruntime", "openvino", "tensorrt" or "tensorrt-rtx".
         path: Below the artifact's folder.
         precision: Of the convolutions.

@@ -4,7 +4,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,15 @@ class Reference:
         mean: Mean calibrated probability, float32 [1, K, Z, Y, X].
         entropy: Of that mean, in nats, float32 [1, 1, Z, Y, X].
         mutual_information: In nats, float32 [1, 1, Z, Y, X].
+        features: Of a cascade's classifier, float32 [N, K + 1]; this and what follows only where there is a cascade,
+            and by ONNX's own evaluator.
+        doubt: Its logits, float32 [N, 1].
+        patches: Of its local network, float32 [P, 1 + K, edge, edge]; None for a dense one.
+        context: Likewise, float32 [P, K].
+        seen: Of a dense local network, float32 [1, 1 + K, Y, X]; else None.
+        local: Logits of the local network, float32 [P, K] or [1, K, Y, X].
+        refined: Probabilities of the middle slice by both networks, float32 [K, Y, X].
+        doubted: Its pixels that the local network decides, uint8 (Y, X).
     """
 
     grey: npt.NDArray[np.uint16]
@@ -49,11 +58,20 @@ class Reference:
     mean: Float32
     entropy: Float32
     mutual_information: Float32
+    features: Float32 | None = None
+    doubt: Float32 | None = None
+    patches: Float32 | None = None
+    context: Float32 | None = None
+    seen: Float32 | None = None
+    local: Float32 | None = None
+    refined: Float32 | None = None
+    doubted: npt.NDArray[np.uint8] | None = None
 
     @property
     def arrays(self) -> dict[str, Array]:
-        """By name; of graphs' inputs and outputs, too."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        """Those that there are by name; of graphs' inputs and outputs, too."""
+        each = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: array for name, array in each.items() if array is not None}
 
 
 def write_reference(path: Path, reference: Reference) -> None:
@@ -85,8 +103,9 @@ def read_reference(path: Path) -> Reference:
         InputError: There is no such file, or it holds something else.
     """
     arrays = read_arrays(path, "reference of a model")
+    names = [field.name for field in fields(Reference) if field.default is MISSING or field.name in arrays]
     try:
-        return Reference(**{field.name: arrays[field.name] for field in fields(Reference)})
+        return Reference(**{name: arrays[name] for name in names})
     except KeyError as error:
         raise InputError(f"{path}: no reference of a model ({error}): export again, or copy it again") from error
 

@@ -30,6 +30,11 @@ def build(model: Model, profile: Profile, precision: str, folder: Path) -> Built
         raise InputError("target 'bioimageio' is f32: its consumers run it with ONNX Runtime")
     if find_spec("bioimageio") is None or find_spec("bioimageio.spec") is None:
         raise EngineError("target 'bioimageio' needs the package bioimageio.spec: pip install 'segbench[bioimageio]'")
+    if model.card.cascade is not None:
+        raise InputError(
+            f"target 'bioimageio': a package is one graph from image to classes, and model {model.card.name!r} has two "
+            "networks, the second for pixels that the first doubts: export to onnx, openvino or triton"
+        )
     options = validate(profile.options, Options, f"profile of target {profile.target!r}: options")
     package = folder / PACKAGE
     package.mkdir()

@@ -10,14 +10,14 @@ from pathlib import Path
 import onnx
 
 from segbench.errors import InputError
-from segbench.export.kinds import graphs, wanted
+from segbench.export.kinds import SECOND, graphs, second_graph, wanted
 from segbench.export.lint import check
 from segbench.export.profile import Profile
 from segbench.export.targets import Built
 from segbench.zoo import Model
 from segbench.zoo.artifact import Kind, Part
 
-KINDS: tuple[Kind, ...] = ("masked", "deterministic", "seeded", "aggregated")
+KINDS: tuple[Kind, ...] = ("masked", "deterministic", "seeded", "aggregated", *SECOND)
 RUNTIME = "onnxruntime"
 
 
@@ -28,8 +28,9 @@ def build(model: Model, profile: Profile, precision: str, folder: Path) -> Built
     parts = []
     for kind, graph in graphs(model, wanted(profile, KINDS)):
         path = folder / f"{kind}.onnx"
-        if kind == "masked":
-            shutil.copyfile(model.graph, path)  # the very file that the card pins
+        pinned = model.graph if kind == "masked" else second_graph(model, kind)
+        if pinned is not None:
+            shutil.copyfile(pinned, path)  # the very file that the card pins
         else:
             onnx.save(graph, path)
         check(path, kind, RUNTIME)

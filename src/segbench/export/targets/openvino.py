@@ -10,14 +10,14 @@ from pathlib import Path
 
 from segbench.errors import EngineError, InputError
 from segbench.export import ir
-from segbench.export.kinds import graphs, wanted
+from segbench.export.kinds import SECOND, graphs, precision_of, wanted
 from segbench.export.lint import check
 from segbench.export.profile import Profile
 from segbench.export.targets import Built
 from segbench.zoo import Model
 from segbench.zoo.artifact import Kind, Part
 
-KINDS: tuple[Kind, ...] = ("masked", "deterministic", "seeded")
+KINDS: tuple[Kind, ...] = ("masked", "deterministic", "seeded", *SECOND)
 RUNTIME = "openvino"
 # what int8 leaves in float32 stays so: its error is its own, and bf16 would reorder more than it gains
 HINTS = {"f32": "f32", "bf16": "bf16", "int8": "f32"}
@@ -34,14 +34,14 @@ def build(model: Model, profile: Profile, precision: str, folder: Path) -> Built
         raise EngineError("target 'openvino' needs the package openvino: pip install 'segbench[cpu]'") from error
     parts = []
     for kind, graph in graphs(model, wanted(profile, KINDS), rounded=precision == "int8"):
-        path = folder / f"{kind}.xml"
+        path, computed = folder / f"{kind}.xml", precision_of(kind, precision)
         notes = {
             "model": f"{model.card.name} {model.card.version}",
             "kind": kind,
-            "precision": precision,
-            "inference_precision_hint": HINTS[precision],
+            "precision": computed,
+            "inference_precision_hint": HINTS[computed],
         }
         ir.write(graph, path, notes)
         check(path, kind, RUNTIME)
-        parts.append(Part(kind=kind, runtime=RUNTIME, path=path.name, precision=precision))
+        parts.append(Part(kind=kind, runtime=RUNTIME, path=path.name, precision=computed))
     return Built(tuple(parts), tools)

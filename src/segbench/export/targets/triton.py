@@ -17,10 +17,11 @@ from typing import Any, Literal
 import onnx
 from pydantic import Field
 
+from segbench.cascade.doubt import FEATURES
 from segbench.engines.thin import LOGITS
 from segbench.errors import EngineError
 from segbench.export.batch import open_batch
-from segbench.export.kinds import graphs
+from segbench.export.kinds import SECOND, graphs
 from segbench.export.lint import check
 from segbench.export.profile import Profile
 from segbench.export.seeded import MEAN
@@ -49,7 +50,7 @@ class TritonSettings(Strict):
         threads: Of the processor for each instance; all of them by default.
     """
 
-    kinds: tuple[Kind, ...] = Field(default=("masked", "deterministic", "seeded", "aggregated"), min_length=1)
+    kinds: tuple[Kind, ...] = Field(default=("masked", "deterministic", "seeded", "aggregated", *SECOND), min_length=1)
     max_batch: int = Field(default=4, ge=0)
     queue_delay_us: int = Field(default=0, ge=0)
     instances: int = Field(default=1, ge=1)
@@ -100,8 +101,9 @@ def config(graph: onnx.ModelProto, name: str, settings: TritonSettings, max_batc
     made.version_policy.latest.num_versions = 1
     for value in graph.graph.input:
         made.input.add(name=value.name, data_type=_type(proto, value), dims=_dims(value, max_batch))
+    classes = () if any(value.name == FEATURES for value in graph.graph.input) else (LOGITS, MEAN)
     for value in graph.graph.output:
-        labels = LABELS if value.name in (LOGITS, MEAN) else ""
+        labels = LABELS if value.name in classes else ""
         made.output.add(
             name=value.name, data_type=_type(proto, value), dims=_dims(value, max_batch), label_filename=labels
         )
