@@ -176,7 +176,7 @@ def test_what_a_model_is_made_of_names_its_folder(recipes):
 
 
 def test_a_recipe_that_is_missing_or_that_an_option_does_not_fit_is_a_fault_of_its_jobs(recipes):
-    (recipes / "fcn-fib.toml").unlink()
+    (recipes / "matphase-fcn.toml").unlink()
     (recipes / "matphase.toml").write_text('name = "x"\nlocal = 3\nfirst = {}\n')
     jobs = planned("smoke", ["fcn", "only-image", "segnet"])
     assert "no such recipe, and method fcn" in jobs[Key("fcn", 1)].fault

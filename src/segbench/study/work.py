@@ -20,6 +20,8 @@ from segbench.study.task import MEASURED, Task, measured
 from segbench.zoo import CARD, find
 
 EVERY_S = 1.0
+STAGES = "stages"
+"""Beside the models: stages of cascades, each named by its inputs, so that variants share what they have in common."""
 TRAINING = 0.9
 """Share of a task that counts as its training."""
 
@@ -61,7 +63,15 @@ def train(task: Task) -> None:
     from segbench.train.matphase.run import train_matphase
 
     recipe = read_toml(task.recipe, MatPhaseRecipe)
-    train_matphase(recipe, task.recipe, task.place, first=task.first, stepping=stepping, budget_s=task.budget_s)
+    train_matphase(
+        recipe,
+        task.recipe,
+        task.place,
+        first=task.first,
+        stages=task.place.parent / STAGES,
+        stepping=stepping,
+        budget_s=task.budget_s,
+    )
 
 
 def measure(task: Task) -> None:
