@@ -144,7 +144,7 @@ def test_options_seed_and_split_are_set_over_the_recipe(recipes):
     local = tomllib.loads(jobs[Key("only-image", 1)].recipe)
     assert local["local"] == {"edge": 11, "order": "usi", "sees": ["image"]}
     assert local["first"] == {
-        "name": "ugsm", "steps": 100, "seed": 1,
+        "name": "ugsm", "steps": 100, "seed": 1, "batch": 2,
         "data": {"source": "battery-fib", "split": "clean", "images": 2},
     }  # fmt: skip
     assert (local["name"], local["seed"]) == ("only-image", 1)
