@@ -1,23 +1,36 @@
 """MatPhase's later stages, each on a toy whose right answer is known."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
+from conftest import TINY
 
 from segbench import nets
-from segbench.errors import UnknownNameError
+from segbench.data.pool import Sample
+from segbench.errors import InputError, UnknownNameError
 from segbench.export.second import export_doubt, export_local
+from segbench.io import check_output_folder
 from segbench.nets.doubt import Doubt
 from segbench.nets.network import Network
 from segbench.nets.resnet18 import ResNet18
+from segbench.recipe import read_toml
+from segbench.train import loop
+from segbench.train.matphase import doubt as doubt_module
+from segbench.train.matphase import fitting, run
+from segbench.train.matphase import local as local_module
+from segbench.train.matphase import said as said_module
 from segbench.train.matphase.curriculum import Curriculum, ordered
 from segbench.train.matphase.doubt import threshold_of, train_doubt, wrongness
 from segbench.train.matphase.local import aggregated, build, classified, train_local
 from segbench.train.matphase.patches import Patches, dense, hidden, one_hot
-from segbench.train.matphase.recipe import DoubtRecipe, LocalRecipe
+from segbench.train.matphase.recipe import DoubtRecipe, LocalRecipe, MatPhaseRecipe
 from segbench.train.matphase.said import mean_logits, say, summed_up
 from segbench.train.matphase.stage import Stage
 from segbench.train.recipe import OptimiserRecipe
+from segbench.train.run import train
+from segbench.zoo import find
 
 K = 3
 
@@ -272,3 +285,139 @@ def test_the_margin_of_the_unet_is_what_it_sees():
         expected = network(image)[..., 32, 20:40]
         assert torch.allclose(network(far)[..., 32, 20:40], expected, atol=1e-5)
         assert not torch.allclose(network(near)[..., 32, 20:40], expected, atol=1e-5)
+
+
+TINY_MATPHASE = TINY.parent / "tiny-matphase.toml"
+
+
+@pytest.fixture
+def work(monkeypatch):
+    """Small slices in place of battery-fib's, and a list of what was computed: "first", "said", "doubt", "local"."""
+
+    def slices(recipe, normalisation, progress=None):
+        parts = []
+        for seed, count in ((0, 6), (1, 4)):
+            said, _ = planted(images=count, height=24, width=24, seed=seed)
+            parts.append([Sample("slice", i[None], y[None]) for i, y in zip(said.image, said.label, strict=True)])
+        return tuple(parts)
+
+    done = []
+
+    def noting(name, function):
+        def noted(*arguments, **named):
+            done.append(name(*arguments) if callable(name) else name)
+            return function(*arguments, **named)
+
+        return noted
+
+    monkeypatch.setattr(loop, "slices", slices)
+    monkeypatch.setattr(run, "slices", slices)
+    monkeypatch.setattr(run, "train_network", noting("first", run.train_network))
+    monkeypatch.setattr(said_module, "mean_logits", noting("said", said_module.mean_logits))
+    stages = {"doubt": doubt_module, "local": local_module}
+    for name, module in stages.items():
+        monkeypatch.setattr(module, "Plan", noting(name, module.Plan))
+    monkeypatch.setattr(fitting, "learning_rate", noting("step", fitting.learning_rate))
+    return done
+
+
+def counted(done):
+    """How often each was done since the last look; plans are made anew, steps are not."""
+    found = Counter(name for name in done if name in {"first", "said", "step"})
+    done.clear()
+    return found
+
+
+def edited(tmp_path, *changes):
+    text = TINY_MATPHASE.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / f"{len(list(tmp_path.iterdir()))}.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_second_run_trains_nothing_and_a_changed_option_only_what_depends_on_it(tmp_path, work, monkeypatch):
+    released = []
+    monkeypatch.setattr(run, "release", lambda *parts: released.append(parts))  # exporting takes seconds
+    out = tmp_path / "model"
+    train(TINY_MATPHASE, out)
+    doubt_steps, local_steps = (part.steps for part in (released[0][3].doubt, released[0][3].local))
+    assert doubt_steps == round(2 * 6 * 24 * 24 / 256)
+    assert counted(work) == {"first": 1, "said": 10, "step": doubt_steps + local_steps}
+    train(TINY_MATPHASE, out)
+    assert counted(work) == {}
+    assert released[1][3] == released[0][3]
+    for one, two in zip(released[0][1:3], released[1][1:3], strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    for changes, expected in (
+        (['kind = "lcgar"', 'kind = "lcgar"\nall_pixels = true'], ()),
+        (['kind = "lcgar"', 'kind = "lcgar"\norder = "random"'], ("local",)),
+        (["[doubt]\n", "[doubt]\nwidths = [8]\n"], ("doubt", "local")),
+        (["samples = 3", "samples = 2"], ("said", "doubt", "local")),
+    ):
+        train(edited(tmp_path, changes), out)
+        parts = released[-1][3]
+        steps = {"doubt": parts.doubt.steps, "local": parts.local.steps}
+        wanted = {"said": 10 * ("said" in expected), "step": sum(steps[name] for name in expected if name in steps)}
+        assert counted(work) == {name: count for name, count in wanted.items() if count}, changes
+
+
+def test_the_card_says_all_that_inference_needs(tmp_path, work):
+    card = train(TINY_MATPHASE, tmp_path / "one")
+    found = find(str(tmp_path / "one"))
+    assert found.card.mean == "logits"
+    assert found.card.cascade == card.cascade
+    assert 0 <= card.cascade.threshold < 1
+    assert card.cascade.options["sees"] == ["image", "classes", "logits"]
+    assert found.doubt.is_file()
+    assert found.local.is_file()
+    assert "Second network" in (tmp_path / "one" / "README.md").read_text()
+    everywhere = train(edited(tmp_path, ('kind = "lcgar"', 'kind = "lcgar"\nall_pixels = true')), tmp_path / "one")
+    assert everywhere.cascade.threshold < 0
+    assert everywhere.cascade.hides == pytest.approx(card.cascade.threshold)
+    taken = run.train_matphase(
+        read_toml(TINY_MATPHASE, MatPhaseRecipe), TINY_MATPHASE, check_output_folder(tmp_path / "two"), tmp_path / "one"
+    )
+    assert taken.files.weights.sha256 == card.files.weights.sha256
+    assert work.count("first") == 1
+
+
+def test_a_killed_local_training_ends_with_the_same_weights(tmp_path, monkeypatch):
+    said, wrong = planted(images=2)
+    recipe = LocalRecipe(edge=5, epochs=8, batch=64)
+    whole, done = train_local(Stage(tmp_path / "a", "local"), said, wrong, recipe, seed=0)
+    monkeypatch.setattr(fitting, "SAVE_EVERY_S", 0.0)
+    plain, steps = fitting.learning_rate, []
+
+    def dying(*arguments):
+        steps.append(1)
+        if len(steps) == 9:
+            raise KeyboardInterrupt
+        return plain(*arguments)
+
+    monkeypatch.setattr(fitting, "learning_rate", dying)
+    stage = Stage(tmp_path / "b", "local")
+    with pytest.raises(KeyboardInterrupt):
+        train_local(stage, said, wrong, recipe, seed=0)
+    assert stage.done is None
+    resumed, _ = train_local(stage, said, wrong, recipe, seed=0)
+    assert len(steps) == done.steps + 1
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_a_budget_ends_a_stage_and_its_schedule(tmp_path):
+    said, wrong = planted(images=2)
+    recipe = LocalRecipe(edge=5, epochs=1e6, batch=64)
+    _, done = train_local(Stage(tmp_path, "local"), said, wrong, recipe, seed=0, budget_s=0.5)
+    assert 0.5 <= done.process_s < 2
+    state = fitting.State(100, 0.0, [], processor_s=0.25)
+    assert fitting.Plan(1000, OptimiserRecipe(), 0, "", "", 0.5).share(state) == 0.5
+
+
+def test_a_cascade_of_volumes_is_refused(tmp_path):
+    path = edited(tmp_path, ('source = "battery-fib"', "randomised = 1"), ("mean = ", "# "))
+    with pytest.raises(InputError, match="first"):
+        train(path, tmp_path / "out")

@@ -33,6 +33,13 @@ def doubt_of(model: Model, graphs: Loads) -> Doubt:
     return Classifier(graphs, model, card.threshold)
 
 
+def hiding_of(model: Model, graphs: Loads, decides: Doubt) -> Doubt:
+    """Whose classes the local network does not see: those that it decides, unless the card says otherwise."""
+    card = model.card.cascade
+    assert card is not None
+    return decides if card.hides in (None, card.threshold) else Classifier(graphs, model, card.hides)
+
+
 def _everywhere(mean: Float32, entropy: Float32) -> Doubted:
     return np.ones(entropy.shape, np.bool_)
 
@@ -43,7 +50,7 @@ class Classifier:
     def __init__(self, graphs: Loads, model: Model, threshold: float) -> None:
         self._columns = len(model.card.classes) + 1
         assert model.doubt is not None
-        self._run = graphs.load(model.doubt, {FEATURES: (BATCH, self._columns)}, [LOGITS], exact=True)
+        self._run = graphs.load(model.doubt, {FEATURES: (BATCH, self._columns)}, [LOGITS], 1, exact=True)
         # sigmoid(x) > t just where x > logit(t)
         self._above = math.log(threshold / (1 - threshold)) if threshold > 0 else -math.inf
 

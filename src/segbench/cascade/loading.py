@@ -15,15 +15,24 @@ ROUNDED = ("bf16",)  # what a local network may be computed in, besides float32
 
 
 class Loads(Protocol):
-    """Loads graphs."""
+    """Loads graphs.
 
-    def load(self, graph: Path, shapes: Mapping[str, "Shape"], outputs: Sequence[str], exact: bool = False) -> "Loaded":
+    Attributes:
+        threads: That may work side by side.
+    """
+
+    threads: int
+
+    def load(
+        self, graph: Path, shapes: Mapping[str, "Shape"], outputs: Sequence[str], threads: int, exact: bool = False
+    ) -> "Loaded":
         """A graph ready to run on inputs of these shapes.
 
         Args:
             graph: ONNX.
             shapes: Of its inputs.
             outputs: Names of those that are wanted.
+            threads: Of its own.
             exact: In float32, whatever the engine's precision.
         """
         ...
@@ -37,7 +46,7 @@ class Graphs:
     """
 
     def __init__(self, model: Model, engine: Engine) -> None:
-        self._model, self._engine, self._threads = model, engine, engine.threads
+        self._model, self._engine, self.threads = model, engine, engine.threads
         self._name = runtime_for(engine.name) or ""
         if not self._name:
             raise EngineError(
@@ -46,7 +55,9 @@ class Graphs:
             )
         self._started: dict[str, Runtime] = {}
 
-    def load(self, graph: Path, shapes: Mapping[str, "Shape"], outputs: Sequence[str], exact: bool = False) -> "Loaded":
+    def load(
+        self, graph: Path, shapes: Mapping[str, "Shape"], outputs: Sequence[str], threads: int, exact: bool = False
+    ) -> "Loaded":
         """See `Loads`."""
         rounded = self._engine.name == self._name and self._engine.precision in ROUNDED and not exact
         runtime = self._runtime(self._engine.precision if rounded else "f32")
@@ -55,7 +66,7 @@ class Graphs:
         from segbench.cascade.trimming import trimmed
 
         try:
-            return runtime.load(trimmed(onnx.load(graph)).SerializeToString(), shapes, outputs, self._threads)
+            return runtime.load(trimmed(onnx.load(graph)).SerializeToString(), shapes, outputs, threads)
         except SegbenchError:
             raise
         except Exception as error:  # runtimes and protobuf raise what they like
@@ -68,7 +79,7 @@ class Graphs:
         if isinstance(self._engine, Runtime) and self._engine.precision == precision:
             return self._engine
         if precision not in self._started:
-            engine = start(self._model, self._name, precision, self._threads, thin=False, unverified=True)
+            engine = start(self._model, self._name, precision, self.threads, thin=False, unverified=True)
             assert isinstance(engine, Runtime)
             self._started[precision] = engine
         return self._started[precision]

@@ -1,5 +1,7 @@
 """The local network over the doubted pixels of a slice."""
 
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from segbench.engines.graph import Loaded
 
 PATCHES, CONTEXT, IMAGE, LOGITS = "patches", "context", "image", "logits"
-BATCH = 512  # patches in one call: a fixed number, so that a pixel's answer does not depend on how many there are
+BATCH = 64  # patches in one call: a fixed number, so that a pixel's answer does not depend on how many there are
 Doubted = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.intp]
 
@@ -50,7 +52,11 @@ def local_of(model: Model, graphs: Loads) -> Local:
 
 
 class Patches:
-    """A classifier of single pixels by what lies around each."""
+    """A classifier of single pixels by what lies around each.
+
+    Batches are small enough for a core's cache. Each is computed by one thread and several are side by side, which
+    costs a fifth less than one large batch that all threads share; and no answer depends on how many threads there are.
+    """
 
     def __init__(self, graphs: Loads, model: Model) -> None:
         card, classes = model.card.cascade, len(model.card.classes)
@@ -58,15 +64,26 @@ class Patches:
         assert model.local is not None
         self.margin, self._edge, self._classes = card.edge // 2, card.edge, classes
         shapes = {PATCHES: (BATCH, 1 + classes, card.edge, card.edge), CONTEXT: (BATCH, classes)}
-        self._run = graphs.load(model.local, shapes, [LOGITS])
+        self._free: SimpleQueue[Loaded] = SimpleQueue()
+        for _ in range(graphs.threads):
+            self._free.put(graphs.load(model.local, shapes, [LOGITS], 1))
+        self._pool = ThreadPoolExecutor(graphs.threads)
 
     def __call__(self, seen: Float32, mean: Float32, doubted: Doubted) -> Float32:
         """See `Local`."""
         rows, columns = np.nonzero(doubted)
         logits = np.empty((len(rows), self._classes), np.float32)
-        for first in range(0, len(rows), BATCH):
+
+        def batch(first: int) -> None:
             y, x = rows[first : first + BATCH], columns[first : first + BATCH]
-            logits[first : first + len(y)] = self._run(self.inputs(seen, mean, y, x))[0][: len(y)]
+            inputs, run = self.inputs(seen, mean, y, x), self._free.get()
+            try:
+                logits[first : first + len(y)] = run(inputs)[0][: len(y)]
+            finally:
+                self._free.put(run)
+
+        for _ in self._pool.map(batch, range(0, len(rows), BATCH)):
+            pass
         return logits
 
     def inputs(self, seen: Float32, mean: Float32, y: Places, x: Places) -> dict[str, Float32]:
@@ -98,7 +115,9 @@ class Dense:
             return np.empty((0, len(mean)), np.float32)
         image = np.moveaxis(seen, -1, 0)[None]
         if image.shape not in self._loaded:
-            self._loaded[image.shape] = self._graphs.load(self._path, {IMAGE: image.shape}, [LOGITS])
+            self._loaded[image.shape] = self._graphs.load(
+                self._path, {IMAGE: image.shape}, [LOGITS], self._graphs.threads
+            )
         logits = self._loaded[image.shape]({IMAGE: image})[0][0]
         (height, width), m = doubted.shape, self.margin
         return np.ascontiguousarray(logits[:, m : m + height, m : m + width][:, doubted].T)

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from segbench.cascade.doubt import doubt_of
+from segbench.cascade.doubt import doubt_of, hiding_of
 from segbench.cascade.loading import Graphs, Loads
 from segbench.cascade.local import local_of
 from segbench.engines import Engine
@@ -69,6 +69,7 @@ class Second:
     def __init__(self, model: Model, graphs: Loads) -> None:
         assert model.card.cascade is not None
         self.doubt, self.local = doubt_of(model, graphs), local_of(model, graphs)
+        self.hiding = hiding_of(model, graphs, self.doubt)
         self.margin = self.local.margin
         self._sees = frozenset(model.card.cascade.options.get("sees", SEES))
 
@@ -81,20 +82,22 @@ class Second:
         for z, slice_ in enumerate(image):
             own = np.ascontiguousarray(mean[:, z])
             said = softmax(own)
-            found = self.doubt(own, entropy(said))
-            seen, context = self.shown(slice_, own, found)
+            unsure = entropy(said)
+            found = self.doubt(own, unsure)
+            hidden = found if self.hiding is self.doubt else self.hiding(own, unsure)
+            seen, context = self.shown(slice_, own, hidden)
             probability[:, z], doubted[z] = said[:, *inner], found[inner]
             logits = self.local(seen, context, doubted[z])
             probability[:, z, doubted[z]] = softmax(logits.T)
         return Refined(probability, doubted)
 
-    def shown(self, image: Float32, mean: Float32, doubted: npt.NDArray[np.bool_]) -> tuple[Float32, Float32]:
+    def shown(self, image: Float32, mean: Float32, hidden: npt.NDArray[np.bool_]) -> tuple[Float32, Float32]:
         """What the local network is given of a slice: image and classes (Y, X, 1 + K), and F of the core (K, Y, X).
 
         Args:
             image: Normalised, with the margin (Y, X).
             mean: F (K, Y, X), likewise.
-            doubted: (Y, X), likewise.
+            hidden: Whose class it does not see (Y, X), likewise.
         """
         m, (height, width) = self.margin, image.shape
         seen = np.zeros((height, width, 1 + len(mean)), np.float32)
@@ -103,7 +106,7 @@ class Second:
         if "classes" in self._sees:
             called = mean.argmax(axis=0)
             for k in range(len(mean)):
-                seen[..., 1 + k] = (called == k) & ~doubted
+                seen[..., 1 + k] = (called == k) & ~hidden
         context = np.ascontiguousarray(mean[:, m : height - m, m : width - m])
         return seen, context if "logits" in self._sees else np.zeros_like(context)
 

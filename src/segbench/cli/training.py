@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from segbench.cli.screen import NOTES, progress_bar
-from segbench.recipe import read_toml
 from segbench.train.checkpoint import Record
-from segbench.train.recipe import Recipe
-from segbench.train.run import train
+from segbench.train.matphase.recipe import MatPhaseRecipe
+from segbench.train.run import read_recipe, train
 
 
 def run_train(
@@ -19,11 +18,12 @@ def run_train(
     threads: int | None = None,
 ) -> None:
     """Trains with progress bars; validation scores are printed as they come."""
-    recipe = read_toml(recipe_file, Recipe)
+    recipe = read_recipe(recipe_file)
     folder = out or Path("runs") / recipe.name
+    planned = recipe.first.steps if isinstance(recipe, MatPhaseRecipe) else recipe.steps
     with progress_bar() as bars:
         making = bars.add_task("making training volumes", total=None, visible=False)
-        stepping = bars.add_task("training", total=min(recipe.steps, steps or recipe.steps), visible=False)
+        stepping = bars.add_task("training", total=min(planned, steps or planned), visible=False)
 
         def made(done: int, total: int, name: str) -> None:
             bars.update(making, completed=done, total=total, visible=True, description=f"making {name}")
@@ -31,6 +31,10 @@ def run_train(
         def stepped(record: Record) -> None:
             bars.update(making, visible=False)
             text = f"training, loss {record['loss']:.3f}"
+            if "stage" in record:
+                text = f"{record['stage']}, step {record['step']}, loss {record['loss']:.3f}"
+                bars.update(stepping, total=1, completed=float(record["share"] or 0), visible=True, description=text)
+                return
             bars.update(stepping, completed=int(record["step"] or 0), visible=True, description=text)
             if "validation_miou" in record:
                 accuracy, miou = record["validation_accuracy"], record["validation_miou"]

@@ -26,7 +26,7 @@ from segbench.zoo.reference import Array, Reference
 if TYPE_CHECKING:
     from segbench.engines.graph import Loaded
 
-ROWS = 64  # of patches and of features that are kept
+ROWS = 64  # of patches and of features that are kept; of patches no more than a batch
 NAME = "cascade"
 
 
@@ -47,14 +47,15 @@ def draw(model: Model, image: Float32, logits: Float32) -> dict[str, Array]:
     slice_, mean = given(image, logits, both.margin)
     unsure = entropy(softmax(mean[:, 0]))
     rows = np.stack([*mean[:, 0], unsure], axis=-1).reshape(-1, len(mean) + 1)
-    features = np.ascontiguousarray(rows[:: max(1, len(rows) // ROWS)][:ROWS])
+    features = np.ascontiguousarray(rows[:: -(-len(rows) // ROWS)])
     seen, context = both.shown(slice_[0], mean[:, 0], both.doubt(mean[:, 0], unsure))
     if card.kind == "patch":
         assert isinstance(both.local, Patches)
         at = np.zeros(context[0].size, np.bool_)
-        at[:: max(1, at.size // ROWS)] = True
-        filled = both.local.inputs(seen, context, *np.nonzero(at.reshape(context[0].shape)))
-        kept = inputs = {name: np.ascontiguousarray(array[:ROWS]) for name, array in filled.items()}
+        at[:: -(-at.size // ROWS)] = True
+        y, x = np.nonzero(at.reshape(context[0].shape))
+        filled = both.local.inputs(seen, context, y, x)
+        kept = inputs = {name: np.ascontiguousarray(array[: len(y)]) for name, array in filled.items()}
     else:
         inputs = {"image": np.ascontiguousarray(np.moveaxis(seen, -1, 0)[None])}
         kept = {"seen": inputs["image"]}
@@ -80,8 +81,15 @@ def given(image: Float32, logits: Float32, margin: int) -> tuple[Float32, Float3
 class Evaluated:
     """Graphs run by ONNX's own evaluator; see `segbench.cascade.loading.Loads`."""
 
+    threads = 1
+
     def load(
-        self, graph: Path, shapes: Mapping[str, tuple[int, ...]], outputs: Sequence[str], exact: bool = False
+        self,
+        graph: Path,
+        shapes: Mapping[str, tuple[int, ...]],
+        outputs: Sequence[str],
+        threads: int,
+        exact: bool = False,
     ) -> "Loaded":
         """See `Loads`."""
         from onnx.reference import ReferenceEvaluator
@@ -97,7 +105,7 @@ class Evaluated:
 
 def evaluate(graph: Path, inputs: Mapping[str, Float32]) -> Float32:
     """Logits of a graph by ONNX's own evaluator."""
-    return Evaluated().load(graph, {}, ["logits"])(inputs)[0]
+    return Evaluated().load(graph, {}, ["logits"], 1)(inputs)[0]
 
 
 def checks(model: Model, reference: Reference, profile: Profile, parts: Sequence[Part]) -> Iterator[Check]:

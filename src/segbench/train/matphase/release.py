@@ -70,7 +70,7 @@ def release(
                 kind=local.kind,
                 edge=local.edge,
                 threshold=EVERYWHERE if recipe.local.all_pixels else threshold,
-                hides=threshold if recipe.local.all_pixels else None,
+                hides=threshold,
                 options={"kind": recipe.local.kind, "sees": list(recipe.local.sees)} | options(recipe.local),
                 parameters=doubt.parameter_count() + local.parameter_count(),
                 trained=trained(parts, recipe),
