@@ -29,9 +29,10 @@ def agreement(classes: Sequence[str], against: str, printed: bool, has_truth: bo
         columns.append(Column("printed_accuracy", "printed", printed=True))
     if has_truth:
         columns.append(Column("accuracy_truth", "accuracy truth"))
+    columns.append(Column(f"miou_{against}", "mIoU"))
     if has_truth and against == "human":
         columns.append(Column("miou_truth", "mIoU truth"))
-    columns += [Column(f"miou_{against}", "mIoU"), Column(f"fiou_{against}", "fIoU")]
+    columns.append(Column(f"fiou_{against}", "fIoU"))
     columns += [Column(f"f1_{name}_{against}", f"F1 {name}") for name in classes]
     if len(classes) == 2:
         columns.append(Column(f"auc_{against}", "AUC"))

@@ -126,10 +126,9 @@ def explained(estimates: Iterable[Estimate]) -> list[str]:
         )
         if any(e.interval.n < FEW for e in resampled):
             notes.append(f"over fewer than {FEW} an interval is hardly more than their range")
-    if any(e.mark == BLOCKS for e in there):
-        notes.append(
-            f"{BLOCKS} one volume (n = 1): its blocks, or slices, are drawn, which says nothing of other volumes"
-        )
+    drawn = " or ".join(f"{part}s" for part in PARTS if any(e.drawn == part for e in there))
+    if drawn:
+        notes.append(f"{BLOCKS} one volume (n = 1): its {drawn} are drawn, which says nothing of other volumes")
     if any(e.mark == SINGLE for e in there):
         notes.append(f"{SINGLE} n = 1: nothing to draw from, so no interval")
     return notes
