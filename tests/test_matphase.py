@@ -26,7 +26,7 @@ from segbench.train.matphase.doubt import threshold_of, train_doubt, wrongness
 from segbench.train.matphase.local import aggregated, build, classified, train_local
 from segbench.train.matphase.patches import Patches, dense, hidden, one_hot
 from segbench.train.matphase.recipe import DoubtRecipe, LocalRecipe, MatPhaseRecipe
-from segbench.train.matphase.said import mean_logits, say, summed_up
+from segbench.train.matphase.said import Asked, mean_logits, say, summed_up
 from segbench.train.matphase.stage import Stage
 from segbench.train.recipe import OptimiserRecipe
 from segbench.train.run import train
@@ -107,12 +107,13 @@ def test_the_mean_is_of_logits_and_of_all_samples():
     found = mean_logits(Toy(), image, drawn)
     assert found.shape == (K, 13, 10)
     assert np.allclose(found, np.arange(K)[:, None, None] + 3 * image, atol=1e-6)
+    assert np.array_equal(mean_logits(Toy(), image, drawn, halo=(5, 3)), found)  # of pixels that see themselves alone
 
 
 def test_a_killed_stage_goes_on_where_it_was(tmp_path):
     image = np.random.default_rng(0).normal(size=(5, 8, 8)).astype(np.float32)
     label = np.zeros(image.shape, np.uint8)
-    whole = say(Stage(tmp_path / "a", "said"), Toy(), image, label, 2, 0)
+    whole = say(Stage(tmp_path / "a", "said"), Asked(Toy(), (0, 0), 2, 0), image, label)
     seen = []
 
     def stop(done, of):
@@ -122,14 +123,14 @@ def test_a_killed_stage_goes_on_where_it_was(tmp_path):
 
     stage = Stage(tmp_path / "b", "said")
     with pytest.raises(KeyboardInterrupt):
-        say(stage, Toy(), image, label, 2, 0, told=stop)
+        say(stage, Asked(Toy(), (0, 0), 2, 0), image, label, told=stop)
     assert stage.done is None
     seen.clear()
-    resumed = say(stage, Toy(), image, label, 2, 0, told=lambda done, of: seen.append(done))
+    resumed = say(stage, Asked(Toy(), (0, 0), 2, 0), image, label, told=lambda done, of: seen.append(done))
     assert seen == [3, 4, 5]
     assert np.array_equal(whole.mean, resumed.mean)
     assert stage.done.steps == 5
-    cut = say(Stage(tmp_path / "c", "said"), Toy(), image, label, 2, 0, budget_s=1e-9)
+    cut = say(Stage(tmp_path / "c", "said"), Asked(Toy(), (0, 0), 2, 0), image, label, budget_s=1e-9)
     assert np.array_equal(cut.mean, whole.mean[:1])
 
 

@@ -48,7 +48,7 @@ def draw(model: Model, image: Float32, logits: Float32) -> dict[str, Array]:
     unsure = entropy(softmax(mean[:, 0]))
     rows = np.stack([*mean[:, 0], unsure], axis=-1).reshape(-1, len(mean) + 1)
     features = np.ascontiguousarray(rows[:: -(-len(rows) // ROWS)])
-    seen, context = both.shown(slice_[0], mean[:, 0], both.doubt(mean[:, 0], unsure))
+    seen, context = both.shown(slice_[0], mean[:, 0], both.hiding(mean[:, 0], unsure))
     if card.kind == "patch":
         assert isinstance(both.local, Patches)
         at = np.zeros(context[0].size, np.bool_)

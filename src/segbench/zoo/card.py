@@ -219,8 +219,7 @@ class CascadeCard(Strict):
             `logits` [N, K]. "dense": it maps `image` [Z, 1 + K, Y, X] to `logits` [Z, K, Y, X].
         edge: Of a patch in pixels, odd; of a dense network, what it sees around a pixel.
         threshold: Probability of being wrong above which a pixel is doubted; below 0 all pixels are.
-        hides: Probability of being wrong above which a pixel's class is hidden from the local network; None: the
-            threshold. They differ where the local network decides more than the doubted pixels.
+        hides: Likewise above which the local network is not shown a pixel's class; None: the threshold.
         options: The local network's, as built in PyTorch.
         parameters: Of both networks.
         trained: How it was trained and what it changes on validation images, in words.
@@ -273,7 +272,6 @@ class Card(Strict):
         seeds: The released training among its siblings; no part of the model's hash.
         seams: How much the answer depends on where tiles end; no part of the model's hash.
         conformal: Of the share of class 1 and of masks; no part of the model's hash.
-
         foreign: When a scan is called foreign; no part of the model's hash.
         dropout: Sites in the order of the masks' columns.
         limits: What the model is known not to do.

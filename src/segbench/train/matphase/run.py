@@ -15,7 +15,7 @@ from segbench.train.loop import recipe_hash
 from segbench.train.matphase import doubt, local, said, score
 from segbench.train.matphase.recipe import MatPhaseRecipe
 from segbench.train.matphase.release import Parts, release
-from segbench.train.matphase.said import Said, Told
+from segbench.train.matphase.said import Asked, Said, Told
 from segbench.train.matphase.stage import Stage
 from segbench.train.run import train_network
 from segbench.train.slices import slices
@@ -115,29 +115,32 @@ def _said(
     """What the first network says of the images that are learned from, and of those that are held back."""
     parts = slices(recipe.data, model.card.input.normalisation, making)
     (image, label), validation = _arrays(parts[0]), _arrays(parts[1])
-    network = _network(model)
+    halo = model.card.input.halo[1:]
+    asked = Asked(_network(model), halo, recipe.doubt.samples, recipe.seed)
     made_of = {
-        "weights": model.card.files.weights.sha256, "network": model.card.network.model_dump(),
-        "normalisation": model.card.input.normalisation.model_dump(), "images_of": FIB_VERSION,
-        "samples": recipe.doubt.samples, "seed": recipe.seed, "data": recipe.data.model_dump(),
+        "weights": model.card.files.weights.sha256,
+        "network": model.card.network.model_dump(),
+        "normalisation": model.card.input.normalisation.model_dump(),
+        "halo": halo,
+        "images_of": FIB_VERSION,
+        "samples": recipe.doubt.samples,
+        "seed": recipe.seed,
+        "data": recipe.data.model_dump(),
         "version": said.VERSION,
-    }  # fmt: skip
+    }
 
     def told(name: str) -> Told | None:
         return None if making is None else lambda done, of: making(done, of, name)
 
     held = Stage(stages, "said-validation", **made_of)
-    held_back = said.say(
-        held, network, *validation, recipe.doubt.samples, recipe.seed, told=told("answers on validation images")
-    )
+    held_back = said.say(held, asked, *validation, told=told("answers on validation images"))
     if recipe.doubt.on == "validation":
         middle = (len(held_back.image) + 1) // 2
         return held_back.part(slice(0, middle)), held_back.part(slice(middle, None)), (held, held)
     budget = None if budget_s is None else recipe.doubt.shares[0] * budget_s
     at = _spread(len(image), recipe.doubt.images, recipe.seed)
     stage = Stage(stages, "said", **made_of, images=recipe.doubt.images, budget_s=budget)
-    name = "answers on training images"
-    learned = said.say(stage, network, image[at], label[at], recipe.doubt.samples, recipe.seed, budget, told(name))
+    learned = said.say(stage, asked, image[at], label[at], budget, told("answers on training images"))
     return learned, held_back, (stage, held)
 
 

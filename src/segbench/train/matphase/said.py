@@ -83,26 +83,52 @@ def summed_up(image: Float32, label: UInt8, mean: Float32) -> Said:
     return Said(image, label, mean, classes, entropy)
 
 
-def mean_logits(network: Network, image: Float32, drawn: Float32) -> Float32:
+@dataclass(frozen=True)
+class Asked:
+    """How the first network is asked.
+
+    Attributes:
+        network: From released weights.
+        halo: Pixels (Y, X) by which a slice is replicated past its edges, as where it is predicted.
+        samples: T.
+        seed: Of the masks; image n has samples n T to n T + T - 1, modulo what there are.
+    """
+
+    network: Network
+    halo: tuple[int, int]
+    samples: int
+    seed: int
+
+    def masks(self, number: int) -> Float32:
+        """Masks [T, channels] of image `number`."""
+        sites, first = self.network.sites, number * self.samples
+        if not sites:
+            return np.ones((1, 0), np.float32)
+        return masks(sites, self.seed, [t % SAMPLES for t in range(first, first + self.samples)])
+
+
+def mean_logits(network: Network, image: Float32, drawn: Float32, halo: tuple[int, int] = (0, 0)) -> Float32:
     """F (K, Y, X) of an image (Y, X): the mean logits under masks [T, channels]."""
-    down, right = (-length % multiple for length, multiple in zip(image.shape, network.stride[1:], strict=True))
-    padded = torch.from_numpy(np.pad(image, ((0, down), (0, right)), mode="edge"))[None, None, None]
+    around = [
+        (margin, margin + -(length + 2 * margin) % multiple)
+        for length, margin, multiple in zip(image.shape, halo, network.stride[1:], strict=True)
+    ]
+    padded = torch.from_numpy(np.pad(image, around, mode="edge"))[None, None, None]
     total = torch.zeros(())
     with torch.inference_mode():
         for first in range(0, len(drawn), AT_ONCE):
             logits = network(padded, torch.from_numpy(drawn[first : first + AT_ONCE]))
             total = total + logits.float().sum(dim=0)
-    found: Float32 = (total / len(drawn))[:, 0, : image.shape[0], : image.shape[1]].numpy()
+    y, x = (slice(margin, margin + length) for margin, length in zip(halo, image.shape, strict=True))
+    found: Float32 = (total / len(drawn))[:, 0, y, x].numpy()
     return found
 
 
 def say(
     stage: Stage,
-    network: Network,
+    asked: Asked,
     image: Float32,
     label: UInt8,
-    samples: int,
-    seed: int,
     budget_s: float | None = None,
     told: Told | None = None,
 ) -> Said:
@@ -110,40 +136,27 @@ def say(
 
     Args:
         stage: Where the mean logits are kept.
-        network: The first network, from released weights.
+        asked: The first network, and how it is asked.
         image: Normalised (N, Y, X); with a budget the last ones may be left out.
         label: (N, Y, X).
-        samples: T.
-        seed: Of the masks; image n has samples n T to n T + T - 1, modulo what there are.
         budget_s: Processor time after which no other image is begun.
         told: Called with (images done, images).
     """
     with stage.working() as there:
-        count = (there or _compute(stage, network, image, samples, seed, budget_s, told)).steps
+        count = (there or _compute(stage, asked, image, budget_s, told)).steps
         mean: Float32 = np.load(stage.folder / MEAN, mmap_mode="r")
     return summed_up(image[:count], label[:count], mean[:count])
 
 
-def _compute(
-    stage: Stage,
-    network: Network,
-    image: Float32,
-    samples: int,
-    seed: int,
-    budget_s: float | None,
-    told: Told | None,
-) -> Done:
+def _compute(stage: Stage, asked: Asked, image: Float32, budget_s: float | None, told: Told | None) -> Done:
     path, progress = stage.folder / MEAN, stage.folder / PROGRESS
-    network.eval()
     at, spent, mean = 0, 0.0, None
     if path.is_file() and progress.is_file():
         state = json.loads(progress.read_text())
         at, spent, mean = int(state["images"]), float(state["process_s"]), np.load(path, mmap_mode="r+")
     before, start = spent, time.process_time()
     while at < len(image) and (at == 0 or spent < (budget_s or np.inf)):
-        numbers = [(at * samples + t) % SAMPLES for t in range(samples)]
-        drawn = masks(network.sites, seed, numbers) if network.sites else np.ones((1, 0), np.float32)
-        found = mean_logits(network, image[at], drawn)
+        found = mean_logits(asked.network, image[at], asked.masks(at), asked.halo)
         if mean is None:
             shape = (len(image), *found.shape)
             mean = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
