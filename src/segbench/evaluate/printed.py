@@ -82,10 +82,11 @@ class PrintedMethod(Strict):
 
 
 class PrintedStudy(Strict):
-    """The tables of the MatPhase paper by number."""
+    """The tables of the MatPhase paper by number, and its mean gains over the baselines, as it words them, by score."""
 
     source: str
     definitions: str
+    gains: dict[str, str]
     tables: dict[str, tuple[PrintedMethod, ...]]
 
     def of(self, table: str | None, method: str | None) -> PrintedMethod | None:
