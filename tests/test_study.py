@@ -22,7 +22,7 @@ from segbench.errors import EngineError, InputError, UnknownNameError
 from segbench.evaluate import harness
 from segbench.evaluate import measured as kept
 from segbench.evaluate.definitions import TableDefinition, definition, wanted
-from segbench.evaluate.estimates import Estimate, explained, of_trainings
+from segbench.evaluate.estimates import Estimate, explained, of_slices, of_trainings
 from segbench.evaluate.findings import SHARES, entropy, findings
 from segbench.evaluate.images import averaged, ends, f1_of
 from segbench.evaluate.measured import Collection, Key, Measured, Trained, keys, read_stored
@@ -272,6 +272,10 @@ print("segbench-share 0.5")
 def test_a_worker_that_fails_is_one_line(tmp_path):
     with pytest.raises(EngineError, match=r"^no such network \(.*log\.txt\)$"):
         worker('sys.exit("Traceback\\n  File x\\nno such network")').run(task_in(tmp_path / "a"), print)
+    with pytest.raises(EngineError, match=r"^edge: too wide"):
+        worker('sys.exit("edge: too wide\\n    For further information visit https://x")').run(
+            task_in(tmp_path / "c"), print
+        )
     with pytest.raises(EngineError, match="ended with -9; no memory left"):
         worker("os.kill(os.getpid(), 9)").run(task_in(tmp_path / "b"), print)
 
@@ -585,6 +589,14 @@ def test_three_trainings_have_students_interval_and_fewer_that_of_images():
     (line,) = (line for line in sheet.lines if line[0] == "MatPhase")
     assert isinstance(line[2], Estimate)
     assert line[2].drawn == "slice"
+
+
+def test_two_trainings_are_averaged_image_by_image():
+    rows = [measured("ugsm", seed, 0.9).of("clean") for seed in (1, 2)]
+    each = [[overlap.accuracy(np.array(block)) for block in one.blocks] for one in rows]
+    found = averaged(rows, overlap.accuracy)
+    assert found == of_slices(np.mean(each, axis=0))
+    assert found.interval.value == pytest.approx(np.mean(each))
 
 
 def test_printed_values_stand_beside_ours_and_never_among_them():

@@ -83,4 +83,6 @@ def _last(log: Path, code: int) -> str:
     said = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     if code < 0 or not said:
         return f"its process ended with {code}; no memory left?" if code == -9 else f"its process ended with {code}"
-    return said[-1].strip()[:KEPT]
+    # pydantic ends with where to read on, which says nothing of what was wrong
+    told = [line for line in said if not line.strip().startswith("For further information")]
+    return (told or said)[-1].strip()[:KEPT]
