@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segbench.cascade import cascade_of
 from segbench.engines import start
 from segbench.evaluate.cases import Labelled, open_data
 from segbench.evaluate.findings import entropy
@@ -66,7 +67,8 @@ def scene(models: Mapping[str, Path], data: str, samples: int, seed: int, told: 
         told(title)
         model = find(str(models[name]))
         engine = start(model)
-        labels[name] = predict(case.image, model.card, engine, samples, SEED).labels[at]
+        second = cascade_of(model, engine)
+        labels[name] = predict(case.image, model.card, engine, samples, SEED, cascade=second).labels[at]
         if name == "ugsm":
             logits = mean_logits(case.image, model.card, engine, samples, SEED)[:, at]
     grey = np.asarray(case.image.data[:], dtype=np.float32)[at]
