@@ -25,6 +25,12 @@ def tables(
         Path | None, typer.Option(help="Folder of the measured images; ../shared/real where it is there.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for Markdown, CSV, LaTeX and figures.")] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(metavar="smoke|cpu|full", help="Train what is missing of the tables' methods at this scale."),
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(help="Trainings side by side; as many as there are cores.")] = None,
+    runs: Annotated[Path | None, typer.Option(help="Folder of the trained models; runs/STUDY-SCALE.")] = None,
     json: Json = False,
 ) -> None:
     """Print the tables of evaluate/tables from stored rows, or compute their rows again.
@@ -33,6 +39,10 @@ def tables(
     evaluate/results and the tables in evaluate/tables of the checkout; a run keeps its rows where they are up to date
     (evaluate/README.md says what decides), and where its model or images are not here.
 
+    The tables matphase-* are of trained methods. With --scale what is missing of them is trained, each training in a
+    process with one thread: smoke in minutes, to see that all runs; cpu with 32 minutes of processor time for each
+    network; full with the paper's epochs. Interrupted, the same command goes on. docs/matphase.md
+
     \b
     Examples:
       segbench tables --list
@@ -40,10 +50,13 @@ def tables(
       segbench tables claims robustness --out runs/tables
       segbench tables sandia-viability
       segbench tables all --refresh --root ../shared/real
+      segbench tables matphase-1
+      segbench tables matphase-1 matphase-2 matphase-3 matphase-5 --scale smoke --out runs/tables
     """
+    from segbench.cli.study import scaled
     from segbench.cli.tables import run_tables
 
-    run_tables(names or [], listed, refresh, root, out, json, force)
+    run_tables(names or [], listed, refresh, root, out, json, force, scaled(scale, jobs, runs))
 
 
 @showing_app.command()

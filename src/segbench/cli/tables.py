@@ -6,6 +6,7 @@ from pathlib import Path
 
 from segbench.cli.evaluation import NARROW, grid
 from segbench.cli.screen import NOTES, print_json, progress_bar, results
+from segbench.cli.study import Scaled, make_scaled
 from segbench.errors import InputError
 from segbench.evaluate.definitions import TableDefinition, definition, home, table_names, wanted
 from segbench.evaluate.harness import Made, make, write
@@ -22,10 +23,12 @@ def run_tables(
     out: Path | None,
     json: bool,
     force: bool = False,
+    scaled: Scaled | None = None,
 ) -> None:
     """Lists tables, or prints them from stored rows.
 
-    With `again` rows are computed first that are not up to date, with `force` all of them.
+    With `again` rows are computed first that are not up to date, with `force` all of them; with `scaled` methods are
+    trained first that were not.
     """
     again = again or force
     if listed or not names:
@@ -35,21 +38,30 @@ def run_tables(
     if root is not None and not again:
         raise InputError("--root is where images lie that --refresh reads: add --refresh, or leave it out")
     tables = wanted(names)
+    if scaled is not None:
+        if again:
+            raise InputError("--scale trains what is missing, --refresh evaluates what is in the zoo: leave one out")
+        print_made(make_scaled(tables, scaled, out), out, json)
+        return None
     refreshed = _refresh(list(tables.values()), root, force) if again else Refreshed((), (), ())
-    made = [make(name, table) for name, table in tables.items()]
-    if json:
-        print_json([{key: value for key, value in asdict(one).items() if key != "figure"} for one in made])
-    for one in made:
-        if not json:
-            show(one)
-        for folder in ([home() / "tables"] if again else []) + ([out] if out else []):
-            for path in write(one, folder):
-                NOTES.print(f"written: {path}", soft_wrap=True, markup=False)
+    print_made([(make(name, table), [home() / "tables"] if again else []) for name, table in tables.items()], out, json)
     for line in (*refreshed.computed, *refreshed.fresh):
         NOTES.print(line, soft_wrap=True, markup=False)
     for line in refreshed.kept:
         NOTES.print(line, soft_wrap=True, markup=False, style="yellow")
     return None
+
+
+def print_made(made: Sequence[tuple[Made, Sequence[Path]]], out: Path | None, json: bool) -> None:
+    """Prints tables, and writes each into its folders and into `out`."""
+    if json:
+        print_json([{key: value for key, value in asdict(one).items() if key != "figure"} for one, _ in made])
+    for one, folders in made:
+        if not json:
+            show(one)
+        for folder in (*folders, *([out] if out else [])):
+            for path in write(one, folder):
+                NOTES.print(f"written: {path}", soft_wrap=True, markup=False)
 
 
 def list_tables(json: bool) -> None:
@@ -61,6 +73,8 @@ def list_tables(json: bool) -> None:
     width = max(map(len, found), default=0)
     for name, table in found.items():
         runs = "1 run" if len(table.run) == 1 else f"{len(table.run)} runs"
+        if table.study is not None:
+            runs = f"{len(table.line)} trained methods"
         results().print(f"[bold]{name:{width}}[/bold]  {table.title} ({runs})", soft_wrap=True)
 
 

@@ -53,14 +53,31 @@ class RunDefinition(Strict):
         return self.data not in SIMULATED
 
 
+class LineDefinition(Strict):
+    """One line of a table of trained methods.
+
+    Attributes:
+        method: Of the table's study, by name.
+        title: What a reader sees; the method's own where it is left out.
+        printed: The line of the paper's table that stands beside it, by the paper's name.
+    """
+
+    method: Name
+    title: str | None = None
+    printed: str | None = None
+
+
 class TableDefinition(Strict):
-    """A table: what it shows, and the runs that it is made of.
+    """A table: what it shows, and the runs, or the trained methods, that it is made of.
 
     Attributes:
         title: One line.
         shows: Which function of rows makes it.
         notes: What a reader has to know of its data, a line each.
         run: The runs, in the order in which they are shown.
+        study: The study of `evaluate/methods` whose methods its lines are; None for a table of runs.
+        printed: The paper's table, by number, whose values stand beside ours.
+        line: The methods, in the order in which they are shown.
     """
 
     title: str
@@ -68,6 +85,8 @@ class TableDefinition(Strict):
         "calibration",
         "carry-over",
         "claims",
+        "matphase",
+        "matphase-claims",
         "precisions",
         "robustness",
         "sandia-accuracy",
@@ -76,7 +95,22 @@ class TableDefinition(Strict):
         "uncertainty",
     ]
     notes: tuple[str, ...] = ()
-    run: tuple[RunDefinition, ...] = Field(min_length=1)
+    run: tuple[RunDefinition, ...] = ()
+    study: Name | None = None
+    printed: str | None = None
+    line: tuple[LineDefinition, ...] = ()
+
+    @model_validator(mode="after")
+    def _either(self) -> "TableDefinition":
+        if self.study is None and not self.run:
+            raise ValueError("a table needs at least one [[run]]")
+        if self.study is None and (self.line or self.printed):
+            raise ValueError("[[line]] and printed are of a study: name it")
+        if self.study is not None and (self.run or not self.line):
+            raise ValueError("a table of a study has at least one [[line]] and no [[run]]")
+        if self.study is not None and len({line.method for line in self.line}) < len(self.line):
+            raise ValueError("every line needs a method of its own")
+        return self
 
     @model_validator(mode="after")
     def _once(self) -> "TableDefinition":

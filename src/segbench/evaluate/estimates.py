@@ -2,7 +2,8 @@
 
 Domains where there are several of them (each by the mean of its volumes), else the volumes of the only domain, else
 the blocks of the only volume. Blocks say how a score varies within a scan and nothing of other scans, so they are
-marked; where there is nothing to draw from, there is no interval, which is marked too.
+marked; where there is nothing to draw from, there is no interval, which is marked too. Tables of trained methods have
+intervals over trainings, by Student's t because they are few, or over the slices of one training.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 
 from segbench.metrics import overlap
 from segbench.metrics.counts import Int64
-from segbench.metrics.intervals import DRAWS, Interval, of_mean, of_pooled
+from segbench.metrics.intervals import DRAWS, LEVEL, Interval, of_mean, of_pooled
 from segbench.rows import Row
 
 Score = Callable[[Row], float]
@@ -30,7 +31,7 @@ class Estimate:
     """A score, its interval, and what was drawn for it."""
 
     interval: Interval
-    drawn: Literal["domain", "volume", "block", "slice"]
+    drawn: Literal["domain", "volume", "block", "slice", "training"]
 
     @property
     def mark(self) -> str:
@@ -86,18 +87,44 @@ def estimate(rows: Sequence[Row], score: Score, pooled: Pooled | None = None) ->
     return Estimate(of_mean(values), "volume")
 
 
+def of_slices(values: Sequence[float]) -> Estimate:
+    """Mean of one score per slice of a stack, with the bootstrap over its slices."""
+    return Estimate(of_mean(values), "slice")
+
+
+def of_trainings(values: Sequence[float], level: float = LEVEL) -> Estimate:
+    """Mean of one score per training with the interval of Student's t: a bootstrap of three hardly exceeds their range.
+
+    Undefined scores are left out; there is no interval of fewer than two.
+    """
+    from scipy.special import stdtrit
+
+    there = np.array([v for v in values if not np.isnan(v)], dtype=np.float64)
+    middle = overlap.mean(there)
+    half = float("nan")
+    if there.size > 1:
+        half = float(stdtrit(there.size - 1, (1 + level) / 2) * there.std(ddof=1) / np.sqrt(there.size))
+    return Estimate(Interval(middle, middle - half, middle + half, there.size, level), "training")
+
+
 def explained(estimates: Iterable[Estimate]) -> list[str]:
     """What a reader has to know of these estimates, a sentence each."""
     there = list(estimates)
     ranged = [e for e in there if not np.isnan(e.interval.low)]
     notes = []
-    if ranged:
-        first, units = ranged[0].interval, "; ".join(_drawn(ranged))
+    trainings = [e for e in ranged if e.drawn == "training"]
+    if trainings:
+        level, units = trainings[0].interval.level, "; ".join(_drawn(trainings))
+        notes.append(f"in brackets: {level * 100:.0f} % interval of Student's t over {units} of other seeds")
+    resampled = [e for e in ranged if e.drawn != "training"]
+    if resampled:
+        first, units = resampled[0].interval, "; ".join(_drawn(resampled))
+        where = "in brackets" if not trainings else "in brackets elsewhere"
         notes.append(
-            f"in brackets: {first.level * 100:.0f} % percentile interval of the bootstrap, {DRAWS} draws, "
+            f"{where}: {first.level * 100:.0f} % percentile interval of the bootstrap, {DRAWS} draws, "
             f"seed {first.seed}, over {units}"
         )
-        if any(e.interval.n < FEW for e in ranged):
+        if any(e.interval.n < FEW for e in resampled):
             notes.append(f"over fewer than {FEW} an interval is hardly more than their range")
     drawn = " or ".join(f"{part}s" for part in PARTS if any(e.drawn == part for e in there))
     if drawn:

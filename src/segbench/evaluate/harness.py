@@ -11,10 +11,13 @@ from segbench.evaluate.claims import claims
 from segbench.evaluate.definitions import RunDefinition, Stored, TableDefinition, command, model_of, rows_file
 from segbench.evaluate.estimates import reference
 from segbench.evaluate.latex import latex
+from segbench.evaluate.measured import Collection, Measured, read_stored
+from segbench.evaluate.methods import SPLITS, study
 from segbench.evaluate.precisions import precisions
-from segbench.evaluate.printed import sandia
+from segbench.evaluate.printed import PrintedStudy, matphase, sandia
 from segbench.evaluate.sheet import Sheet, comma_separated, page
-from segbench.evaluate.sheets import calibration, sandia_accuracy, sandia_viability, shift, uncertainty
+from segbench.evaluate.sheets import calibration, matphase_claims, sandia_accuracy, sandia_viability, shift, uncertainty
+from segbench.evaluate.sheets import matphase as matphase_sheets
 from segbench.evaluate.table import drawn
 from segbench.io import check_output_folder, write_bytes
 from segbench.rows import Row, read_rows
@@ -106,8 +109,38 @@ def _mismatch(run: RunDefinition, row: Row, model: Model | None) -> str | None:
     return next((text for text, wrong in faults.items() if wrong), None)
 
 
+STUDIES: dict[str, Callable[[TableDefinition, Collection, PrintedStudy], list[Sheet]]] = {
+    "matphase": matphase_sheets.matphase,
+    "matphase-claims": lambda _, found, printed: matphase_claims.claims(found, printed),
+}
+"""Tables of trained methods, by the same name."""
+
+
+def make_of(name: str, table: TableDefinition, found: Collection) -> Made:
+    """A table of trained methods from what was measured; what is missing is said and the rest made."""
+    assert table.study is not None
+    sheets = STUDIES[table.shows](table, found, matphase())
+    there = [one for line in table.line for split in SPLITS for one in found.of(line.method, split)]
+    sources = tuple(_trained(one) for one in there)
+    lacking = [line.method for line in table.line if not found.of(line.method)]
+    missing = (f"not measured: {', '.join(lacking)}: segbench tables {name} --scale {found.scale}",) if lacking else ()
+    return Made(name, table.title, tuple(sheets), sources, missing, None, table.notes)
+
+
+def _trained(one: Measured) -> str:
+    row, how = one.rows[0], one.trained
+    engine = f"{row.engine} {row.versions.get(row.engine, '')}".strip()
+    seconds = "" if how.processor_s is None else f", {how.processor_s:.0f} s of processor time"
+    return (
+        f"`{one.key}`: {(row.model_hash or '')[:12]}, {how.steps} steps{seconds} on {how.device}; on {row.data}, "
+        f"{drawn(row)}, {engine} {row.precision}; segbench {row.segbench}, commit {(row.git or 'unknown')[:12]}"
+    )
+
+
 def make(name: str, table: TableDefinition) -> Made:
     """A table from stored rows; what is missing is said and the rest made."""
+    if table.study is not None:
+        return make_of(name, table, read_stored(table.study, study(table.study)))
     found = [read(run) for run in table.run]
     stored = [part for part, _ in found if part.own]
     shown = SHOWS[table.shows]

@@ -1,5 +1,7 @@
 """Values as the publications print them; they stand beside ours and never among them."""
 
+from pathlib import Path
+
 from segbench.errors import InputError
 from segbench.metrics.correlation import pearson
 from segbench.recipe import Strict, read_json
@@ -55,9 +57,64 @@ class Printed(Strict):
         return {}
 
 
+class PrintedMethod(Strict):
+    """One line of a table of the MatPhase paper, as printed.
+
+    Attributes:
+        method: As the paper calls it.
+        f1: By class.
+        best: Mean accuracy of the best five test images in per cent.
+        best_deviation: As printed; per cent and fractions are mixed.
+        lowest: Likewise of the lowest five.
+        lowest_deviation: Likewise.
+        miou: Mean IoU.
+        fiou: IoU weighted by frequency.
+    """
+
+    method: str
+    f1: dict[str, float]
+    best: float
+    best_deviation: float
+    lowest: float
+    lowest_deviation: float
+    miou: float
+    fiou: float
+
+
+class PrintedStudy(Strict):
+    """The tables of the MatPhase paper by number, and its mean gains over the baselines, as it words them, by score."""
+
+    source: str
+    definitions: str
+    gains: dict[str, str]
+    tables: dict[str, tuple[PrintedMethod, ...]]
+
+    def of(self, table: str | None, method: str | None) -> PrintedMethod | None:
+        """A line; None where no table or method is asked for.
+
+        Raises:
+            InputError: The paper has no such line.
+        """
+        if table is None or method is None:
+            return None
+        found = [line for line in self.tables.get(table, ()) if line.method == method]
+        if not found:
+            raise InputError(f"the paper's table {table!r} has no line {method!r}: mend the definition of the table")
+        return found[0]
+
+
+def matphase() -> PrintedStudy:
+    """The paper's tables as committed in `evaluate/printed/matphase.json`."""
+    return read_json(_file("matphase.json"), PrintedStudy)
+
+
 def sandia() -> Printed:
     """The study's table as committed in `evaluate/printed/sandia.json`."""
-    path = folder("evaluate") / "printed" / "sandia.json"
+    return read_json(_file("sandia.json"), Printed)
+
+
+def _file(name: str) -> Path:
+    path = folder("evaluate") / "printed" / name
     if not path.is_file():
         raise InputError(f"{path}: missing from this installation: install segbench again")
-    return read_json(path, Printed)
+    return path

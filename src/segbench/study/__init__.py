@@ -1,0 +1,1 @@
+"""Methods trained side by side, measured, and kept: what stands behind tables of trained methods."""

@@ -1,0 +1,87 @@
+"""What one worker process is asked for, as a file that it reads."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from segbench.evaluate.measured import Key, Measured, read
+from segbench.evaluate.methods import Scale, SplitName, Study
+from segbench.evaluate.source import code
+from segbench.recipe import Strict
+from segbench.study.plan import Job
+from segbench.zoo import CARD, find
+
+TASK, RECIPE, LOG, MEASURED = "task.json", "recipe.toml", "log.txt", "measured"
+DOMAINS: dict[SplitName, tuple[str, ...]] = {"clean": ("clean", "specimen-2", "low-dose"), "paper": ("paper",)}
+
+
+class Task(Strict):
+    """A training, then its measurement.
+
+    Attributes:
+        method: Of the key; seed and split with it.
+        title: Of a model that is made of another one.
+        place: Folder of the model.
+        recipe: File of its recipe; None where it is made of another model.
+        first: Folder of its first network.
+        of: Folder of the model that it is made of.
+        card: What its card says otherwise than that of `of`.
+        budget_s: Processor seconds of the training; None for no limit.
+        data: What it is evaluated on.
+        samples: T of the evaluation.
+        findings: Whether its errors are looked at pixel by pixel.
+    """
+
+    kind: Literal["train and measure"] = "train and measure"
+    method: str
+    seed: int
+    split: SplitName
+    title: str
+    place: Path
+    recipe: Path | None
+    first: Path | None
+    of: Path | None
+    card: dict[str, Any]
+    budget_s: float | None
+    data: str
+    samples: int
+    findings: bool
+
+    @property
+    def key(self) -> Key:
+        """Which training."""
+        return Key(self.method, self.seed, self.split)
+
+
+def task(job: Job, study: Study, scale: Scale, needed: Path | None) -> Task:
+    """The task of a job; `needed` is the folder of the model that it needs."""
+    return Task(
+        method=job.key.method,
+        seed=job.key.seed,
+        split=job.key.split,
+        title=job.method.title,
+        place=job.place.resolve(),
+        recipe=None if job.recipe is None else (job.place / RECIPE).resolve(),
+        first=needed.resolve() if needed and job.method.first else None,
+        of=needed.resolve() if needed and job.method.of else None,
+        card=job.method.card,
+        budget_s=job.budget_s,
+        data=study.data if job.key.split == "clean" else study.paper,
+        samples=scale.samples,
+        findings=job.method.findings,
+    )
+
+
+def measured(place: Path, key: Key, samples: int) -> Measured | None:
+    """What was measured of the model in a folder; None where there is none, or where measuring again would differ.
+
+    Raises:
+        InputError: A file of the folder cannot be read, or is not the one that its card pins.
+    """
+    if not (place / CARD).is_file():
+        return None
+    found = read(place / MEASURED, key)
+    if found is None:
+        return None
+    model = find(str(place))
+    wanted = (model.hash, code(), samples if model.card.dropout else 1)
+    return found if all((row.model_hash, row.code, row.samples) == wanted for row in found.rows) else None
