@@ -11,6 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,8 @@ SHARES = (0.05, 0.1, 0.2, 0.3)
 def made(folder: Path) -> Model:
     """Random UGSM, doubt and LCGAR as a model."""
     torch.manual_seed(0)
-    first = nets.build("unet2d-matphase")
+    recipe = tomllib.loads((Path(__file__).parent.parent / "train/matphase.toml").read_text())["first"]
+    first = nets.build(recipe["network"]["kind"], **recipe["network"]["options"])
     export(first, folder / "model.onnx")
     export_doubt(Doubt(), folder / "doubt.onnx")
     export_local(Lcgar(), 3, folder / "local.onnx")
@@ -56,8 +58,8 @@ def made(folder: Path) -> Model:
         classes=("pore", "carbon", "nickel"),
         activation="softmax",
         mean="logits",
-        network=NetworkCard(kind="unet2d-matphase", parameters=0),
-        input=InputCard(normalisation=Normalisation(), core=(1, 256, 256), halo=(0, 32, 32), multiple=(1, 8, 8)),
+        network=NetworkCard(kind=recipe["network"]["kind"], parameters=0),
+        input=InputCard(normalisation=Normalisation(), **recipe["tile"], multiple=(1, 8, 8)),
         cascade=CascadeCard(edge=11, threshold=0.5, parameters=0),
         dropout=first.sites,
         files=FilesCard(**files),

@@ -164,8 +164,8 @@ def _domain_note(group: Group) -> Markup:
     end = "truth" if group.runs[0].reference == "truth" else "label"
     words = (
         f"Scores are against the {end} unless a heading says otherwise; volumes of a domain are averaged. "
-        '"accuracy within": a thin mark for each block of the volume or slice of the stack, or each volume; the thick one '
-        'for the domain. "undefined" is a score without a meaning, such as F1 of a class that is nowhere; '
+        '"accuracy within": a thin mark for each block of the volume or slice of the stack, or each volume; the thick '
+        'one for the domain. "undefined" is a score without a meaning, such as F1 of a class that is nowhere; '
         f"{DASH} was not measured."
     )
     starred = any(domain in run.trained_on for run in group.runs for domain in run.domains)

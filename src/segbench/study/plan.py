@@ -11,6 +11,7 @@ from typing import Any
 
 import tomli_w
 
+from segbench.data.fib import FIB_VERSION
 from segbench.errors import InputError
 from segbench.evaluate.measured import Key, keys
 from segbench.evaluate.methods import Method, Scale, Study
@@ -77,7 +78,7 @@ def _job(key: Key, method: Method, scale: Scale, root: Path, before: Mapping[Key
     budget = None if scale.budget_s is None else scale.budget_s * method.budgets
     if method.of and needs:
         budget = before[needs].budget_s
-    inputs = [recipe, method.card, budget, before[needs].digest if needs else None]
+    inputs = [recipe, method.card, budget, before[needs].digest if needs else None, FIB_VERSION]
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
     return Job(key, method, root / f"{key}-{digest[:10]}", recipe, needs, budget, digest, fault)
 
