@@ -18,7 +18,8 @@ class Scale(Strict):
     """What trainings and evaluations may cost.
 
     Attributes:
-        budget_s: Processor seconds of every network, first and local ones alike; None: as recipes say.
+        budget_s: Processor seconds of every network that is trained by itself; None: as recipes say.
+        later_s: Processor seconds of all that is trained upon another method's network: doubt and local network.
         samples: T of the evaluation.
         seeds: At most so many seeds of a method; None for all.
         splits: Which splits are trained on.
@@ -27,6 +28,7 @@ class Scale(Strict):
     """
 
     budget_s: float | None = Field(default=None, gt=0)
+    later_s: float | None = Field(default=None, gt=0)
     samples: int = Field(ge=1)
     seeds: int | None = Field(default=None, ge=1)
     splits: tuple[SplitName, ...] = SPLITS

@@ -75,7 +75,8 @@ def _job(key: Key, method: Method, scale: Scale, root: Path, before: Mapping[Key
         recipe = recipe_text(key, method, scale)
     except InputError as error:
         fault = str(error)
-    budget = None if scale.budget_s is None else scale.budget_s * method.budgets
+    allowed = scale.later_s if method.first else scale.budget_s
+    budget = None if allowed is None else allowed * method.budgets
     if method.of and needs:
         budget = before[needs].budget_s
     inputs = [recipe, method.card, budget, before[needs].digest if needs else None, FIB_VERSION]

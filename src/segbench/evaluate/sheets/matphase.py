@@ -87,8 +87,11 @@ def caption(shown: Sequence[Line], found: Collection, split: SplitName) -> tuple
         return ("not measured yet", *said)
     scale = found.study.scale_named(found.scale)
     budget = "the budget of the paper's epochs and batches"
-    if scale.budget_s is not None:
-        budget = f"at most {scale.budget_s:g} s of processor time for every network, first and local ones alike"
+    if scale.budget_s is not None and scale.later_s is not None:
+        budget = (
+            f"at most {scale.budget_s:g} s of processor time for every network, and {scale.later_s:g} s for all that "
+            "comes after a first network"
+        )
     devices = ", ".join(sorted({one.trained.device for one in measured}))
     samples = ", ".join(str(t) for t in sorted({row.samples for one in measured for row in one.rows}))
     seeds = "; ".join(

@@ -43,7 +43,7 @@ def claims(found: Collection, printed: PrintedStudy) -> list[Sheet]:
     """A line for every claim; "not shown" where an interval holds 0."""
     judged = [
         _against(found, "ugsm", "hierarchical curriculum learning beats its global model", _gain(printed, "1", "UGSM")),
-        _against(found, "ugsm-twice", "so it does where the global model is given MatPhase's whole budget"),
+        _against(found, "ugsm-longer", "so it does where the global model is given MatPhase's whole budget"),
         *_average(found, printed),
         _smaller(found),
         *_assumptions(found),
