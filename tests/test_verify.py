@@ -132,7 +132,10 @@ def change_card(folder, change):
 DAMAGES = {
     change_a_weight: ("outputs", r"differs: logits within .* ppm outside .*; worst \[\d, 0, \d+, \d+, \d+\]: "),
     freeze: ("liveness", "dropout is dead or frozen: two seeds give the same logits .* and two samples give the same"),
-    other_normalisation: ("normalisation", r"the card's normalisation \(clip_percentiles = \(20.0, 80.0\), .*worst \["),
+    other_normalisation: (
+        "normalisation",
+        r"the card's normalisation \(mode = z-score, clip_percentiles = \(20.0, 80.0\), .*worst \[",
+    ),
     other_calibration: ("calibration", r"the card's calibration is not the model's: mean within .*worst \["),
 }
 

@@ -52,23 +52,27 @@ def train(
         OutputError: The folder cannot be written, or another process trains into it.
     """
     recipe = read_recipe(recipe_file)
-    check_output_folder(out)
-    with _alone(out), _threads(threads):
-        if isinstance(recipe, MatPhaseRecipe):
-            from segbench.train.matphase.run import train_matphase
-
-            if start is not None:
-                raise InputError(f"{recipe_file}: a cascade starts from no other model; leave out --start")
-            if batch is not None:
-                recipe = recipe.model_copy(update={"first": batched(recipe.first, batch)})
-            return train_matphase(
-                recipe, recipe_file, out, seed=seed, budget_s=budget_s, steps=steps, making=making, stepping=stepping
-            )
+    if isinstance(recipe, MatPhaseRecipe):
+        if start is not None:
+            raise InputError(f"{recipe_file}: a cascade starts from no other model; leave out --start")
+        if batch is not None:
+            recipe = recipe.model_copy(update={"first": batched(recipe.first, batch)})
+    else:
         given = {"seed": seed, "start": start}
         recipe = recipe.model_copy(update={key: value for key, value in given.items() if value is not None})
         if batch is not None:
             recipe = batched(recipe, batch)
-        return train_network(recipe, recipe_file, out, steps, making, stepping, budget_s)
+        if recipe.start is not None:
+            loop.started(recipe)  # weights that do not fit are told now, not after all volumes are made
+    check_output_folder(out)
+    with _alone(out), _threads(threads):
+        if isinstance(recipe, Recipe):
+            return train_network(recipe, recipe_file, out, steps, making, stepping, budget_s)
+        from segbench.train.matphase.run import train_matphase
+
+        return train_matphase(
+            recipe, recipe_file, out, seed=seed, budget_s=budget_s, steps=steps, making=making, stepping=stepping
+        )
 
 
 def read_recipe(recipe_file: Path) -> Recipe | MatPhaseRecipe:
@@ -98,8 +102,6 @@ def train_network(
     budget_s: float | None = None,
 ) -> Card:
     """Trains one network into a folder that nothing else trains into; see `train`."""
-    if recipe.start is not None:
-        loop.started(recipe)  # weights that do not fit are told now, not after all volumes are made
     data = loop.training_data(recipe, pool.cache(), making)
     network, state = loop.fit(recipe, data, out, stepping, steps, budget_s)
     on = f"validation slices of {recipe.data.source}" if isinstance(recipe.data, FibRecipe) else curves.PHANTOMS
