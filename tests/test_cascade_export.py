@@ -23,6 +23,8 @@ from segbench.export import accuracy, reference
 from segbench.export.artifact import make
 from segbench.export.cascade import given
 from segbench.export.deploy import deploy
+from segbench.export.parity import compare
+from segbench.export.profile import of_probabilities, read_profile, tolerance_of
 from segbench.export.runners import runner
 from segbench.export.verify import verify, verify_model
 from segbench.io import file_sha256
@@ -156,6 +158,19 @@ def test_openvino_s_artifact_passes(both, tmp_path, precision):
     own = [check for check in record.checks if check.name == "cascade" or check.part in ("doubt.xml", "patch.xml")]
     assert {check.status for check in own} <= {"passed", "not run"}, [check.said for check in own]
     assert statuses(record.checks, "cascade") == {"openvino": "passed"}
+
+
+def test_a_probability_that_is_off_by_a_tenth_is_found_in_bf16_too():
+    """Logits may be off by 0.2 there: that would be a fifth of all that a probability can be."""
+    rounded = tolerance_of(read_profile("openvino")[0], "bf16")
+    right = np.full((3, 4, 4), 1 / 3)
+    wrong = right.copy()
+    wrong[:2, 1, 2] += (0.1, -0.1)
+    assert compare("probability", wrong, right, rounded).passed
+    assert not compare("probability", wrong, right, of_probabilities(rounded)).passed
+    assert compare("probability", right + 0.01, right, of_probabilities(rounded)).passed
+    exact = tolerance_of(read_profile("openvino")[0], "f32")
+    assert of_probabilities(exact) == exact
 
 
 @pytest.mark.parametrize(("file", "weight", "found"), [
