@@ -416,6 +416,7 @@ def fake(recipes, tiny, tmp_path, monkeypatch):
 
     monkeypatch.setattr(running, "_prepare", lambda *_: None)
     monkeypatch.setattr(kept, "folder", lambda name: tmp_path / name)
+    running_code()  # kept from now on: Python 3.11 cannot parse in two threads at once, "recursion depth mismatch"
     return Fake()
 
 
