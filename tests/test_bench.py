@@ -578,3 +578,9 @@ def test_a_volume_is_normalised_for_monai_as_for_segbench(request_):
     assert scene.image.shape == (24, 24, 24)
     assert abs(float(scene.image.mean())) < 0.1
     assert isinstance(scene.volume, Volume)
+
+
+def test_models_of_several_classes_are_refused_in_one_line(tiny3):
+    with pytest.raises(InputError, match="softmax over 3 classes") as caught:
+        Scene(Request(zoo=str(tiny3.path), engine="fake"))
+    assert "\n" not in str(caught.value)

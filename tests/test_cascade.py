@@ -227,7 +227,7 @@ def test_the_classifier_is_float32_in_bf16_too(tmp_path):
 
 
 def test_memory_does_not_grow_with_what_is_doubted(toy):
-    """2000 x 2000 pixels, a fifth of them doubted: all patches at once would be 1.5 GB at h = 11."""
+    """1000 x 1000 pixels, a fifth of them doubted: all patches at once would be 390 MB at h = 11."""
     linear = np.zeros((3, 1, 1004, 1004), np.float32)
     linear[2] = 9
     linear[2, 0, ::5] = 0

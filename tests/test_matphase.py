@@ -160,6 +160,9 @@ def test_the_threshold_catches_its_share_or_stops_at_the_most():
     assert 0.8 <= caught < 0.81
     at = threshold_of(probability, wrong, recall=1.0, most=0.1)
     assert np.count_nonzero(probability > at) == 100
+    sure = np.float32(0.9991) + np.float32(0.0005) * probability
+    at = threshold_of(sure, wrong, recall=1.0, most=0.1)
+    assert np.count_nonzero(sure > at) == 100, "no more than may be, however sure the classifier is"
     assert threshold_of(np.ones(10, np.float32), np.ones(10, bool), 1.0, 1.0) < 1  # a card's threshold is below 1
 
 

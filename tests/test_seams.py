@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from segbench.engines import start
+from segbench.errors import InputError
 from segbench.export import seams
 from segbench.zoo import Model, find
 
@@ -29,6 +30,11 @@ def test_a_halo_that_is_too_short_shows(tiny):
 
     assert measured(4).entropy > measured(16).entropy
     assert measured(16).entropy == pytest.approx(0, abs=1e-6)
+
+
+def test_phantoms_have_two_phases(tiny3):
+    with pytest.raises(InputError, match="two phases"):
+        seams.measure(tiny3, start(tiny3, "fake"), volumes=1)
 
 
 def test_the_card_says_it_and_the_hash_stays(segbench, tiny, tmp_path):

@@ -1,5 +1,6 @@
 """Tables of trained methods: definitions, the plan, the pool, workers, sheets of synthetic rows, claims, figures."""
 
+import fcntl
 import json
 import math
 import os
@@ -35,6 +36,7 @@ from segbench.metrics import overlap
 from segbench.rows import read_rows
 from segbench.study import plan as planning
 from segbench.study import run as running
+from segbench.study import work as working
 from segbench.study.figures import draw
 from segbench.study.plan import changed, plan
 from segbench.study.pool import work
@@ -348,6 +350,28 @@ def test_a_restated_model_has_the_same_files_and_another_card(tiny, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out"], "nothing half-made is left"
 
 
+def test_a_restated_model_goes_on_after_a_kill_and_two_workers_do_not_meet(tiny, tmp_path, monkeypatch):
+    """What a killed worker left half-moved is made again; a second worker waits, and finds all done."""
+    place, done = tmp_path / "model", []
+    monkeypatch.setattr(working, "measure", lambda task: done.append((task.place / CARD).is_file()))
+    monkeypatch.setattr(working, "_end_with_parent", lambda: None)
+    asked_for = task_in(place).model_copy(update={"of": tiny.path, "card": {"threshold": 0.25}})
+    file = tmp_path / "task.json"
+    file.write_text(asked_for.model_dump_json())
+    restate(tiny.path, "other", "Other", {}, place / "model")
+    with (place / working.LOCK).open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        second = threading.Thread(target=working.main, args=([str(file)],))
+        second.start()
+        second.join(0.3)
+        assert second.is_alive()
+        assert not (place / CARD).exists()
+    second.join(20)
+    assert done == [True]
+    assert find(str(place)).card.threshold == 0.25
+    assert not (place / "model").exists()
+
+
 # --- running
 
 
@@ -392,6 +416,7 @@ def fake(recipes, tiny, tmp_path, monkeypatch):
 
     monkeypatch.setattr(running, "_prepare", lambda *_: None)
     monkeypatch.setattr(kept, "folder", lambda name: tmp_path / name)
+    running_code()  # kept from now on: Python 3.11 cannot parse in two threads at once, "recursion depth mismatch"
     return Fake()
 
 
@@ -463,7 +488,7 @@ def test_a_failure_is_a_row_that_says_so_and_is_tried_again(fake, tmp_path):
     assert "unet-1" not in fake.done
 
 
-def test_rows_of_cpu_are_stored_and_stand_without_their_models(fake, recipes, tmp_path):
+def test_rows_of_cpu_are_stored_and_stand_without_their_models(fake, recipes, tmp_path, monkeypatch):
     import shutil
 
     found = run(asked(tmp_path, "cpu"), trainer=fake)
@@ -480,6 +505,11 @@ def test_rows_of_cpu_are_stored_and_stand_without_their_models(fake, recipes, tm
     assert sorted(fake.done) == ["matphase-h17-1", "matphase-h25-1", "ugsm-1"], (
         "a first network that others need comes back"
     )
+    longer = {"cpu": STUDY.scale["cpu"].model_copy(update={"budget_s": 99.0})}
+    monkeypatch.setattr(running, "study", lambda name: STUDY.model_copy(update={"scale": STUDY.scale | longer}))
+    fake.done.clear()
+    run(asked(tmp_path, "cpu"), trainer=fake)
+    assert "matphase-1" in fake.done, "its own recipe and budget are what they were, its first network's is not"
     raw = tomllib.loads((recipes / "matphase.toml").read_text())
     (recipes / "matphase.toml").write_text(tomli_w.dumps(changed(raw, {"local.edge": 13}, "")))
     fake.done.clear()
@@ -551,6 +581,13 @@ def test_scores_are_of_each_image_then_averaged():
     )
     pooled = overlap.miou(np.array(one.of("clean").confusion_human))
     assert abs(line["mIoU"].interval.value - pooled) > 1e-6, "which is another number than that of pooled pixels"
+
+
+def test_a_caption_says_whose_budget_is_another():
+    found = collected(measured("ugsm", 1, 0.9), measured("ugsm-longer", 1, 0.9))
+    said = " ".join(claims(found, printed())[0].notes)
+    assert "1920 s of processor time for every network, and 480 s" in said
+    assert "UGSM with MatPhase's whole budget: 1.25 times that" in said
 
 
 def test_an_absent_class_is_left_out_of_the_mean():

@@ -191,6 +191,20 @@ def test_a_scan_is_read_in_parts(monkeypatch):
     assert told == [(3, 10), (6, 10), (9, 10), (10, 10)]
 
 
+def test_where_a_second_network_decided_is_an_overlay_of_its_own(made, copied, tmp_path):
+    view(made.folder, tmp_path / "p.html")
+    assert "doubted" not in Seen(tmp_path / "p.html").about["layers"]
+    shutil.copytree(copied / "labels" / "segmentation", copied / "labels" / "doubted")
+    view(copied, tmp_path / "p.html", scan=str(made.scan), edge=39)
+    page = Seen(tmp_path / "p.html")
+    assert page.about["layers"]["doubted"]["title"] == "second network"
+    np.testing.assert_array_equal(page.values("doubted"), made.stored("labels/segmentation/1"))
+    shutil.rmtree(copied / "labels" / "doubted" / "1")
+    with pytest.raises(InputError, match="damaged"):
+        view(copied, tmp_path / "other.html")
+    assert not (tmp_path / "other.html").exists()
+
+
 def test_a_single_slice(tmp_path):
     one = Result(tmp_path, (1, 30, 20))
     view(one.folder, one.page, edge=16)

@@ -42,6 +42,7 @@ class Trained(Strict):
         budget_s: Processor seconds that it was allowed; None for no limit.
         device: That trained it.
         recipe_sha256: Of its recipe.
+        inputs: Digest of all that it was made of, its first network and the data among them; None where unknown.
     """
 
     method: str
@@ -53,6 +54,7 @@ class Trained(Strict):
     budget_s: float | None
     device: str
     recipe_sha256: str
+    inputs: str | None = None
 
 
 @dataclass(frozen=True)

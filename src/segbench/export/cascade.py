@@ -17,7 +17,7 @@ from segbench.engines import RUNTIMES, available, start
 from segbench.errors import InputError, SegbenchError
 from segbench.export.kinds import precision_of
 from segbench.export.parity import compare
-from segbench.export.profile import Profile, tolerance_of
+from segbench.export.profile import Profile, of_probabilities, tolerance_of
 from segbench.volume import Float32
 from segbench.zoo import Model
 from segbench.zoo.artifact import Check, Part
@@ -114,7 +114,7 @@ def checks(model: Model, reference: Reference, profile: Profile, parts: Sequence
     Args:
         model: As it lies in the artifact.
         reference: Of the model.
-        profile: Tolerances of logits by precision; probabilities differ by less.
+        profile: Tolerances by precision.
         parts: Of the artifact; where no runtime of theirs can run a second network, those that are installed do.
     """
     if model.card.cascade is None:
@@ -138,7 +138,8 @@ def _whole(model: Model, reference: Reference, profile: Profile, name: str, prec
     both = cascade_of(model, engine)
     assert both is not None
     found = both(*given(reference.image[0, 0], reference.logits, both.margin))
-    apart = compare("probability", found.probability[:, 0], reference.refined, tolerance_of(profile, precision))
+    tolerance = of_probabilities(tolerance_of(profile, precision))
+    apart = compare("probability", found.probability[:, 0], reference.refined, tolerance)
     others = int(np.count_nonzero(found.doubted[0] != reference.doubted))
     numbers = apart.numbers | {"doubted": float(found.doubted.mean()), "doubted_differ": float(others)}
     if others or not apart.passed:

@@ -11,12 +11,13 @@ from segbench.resources import folder
 
 
 class Tolerance(Strict):
-    """What a precision's logits may differ by from the reference; both must hold: |a - b| <= atol + rtol |b|.
+    """What a precision's logits may differ by from the reference: |a - b| <= atol + rtol |b|.
 
     Attributes:
         rtol: Relative.
         atol: Absolute, in logits.
         ppm: Voxels per million that may lie outside.
+        probability: What the probabilities of two networks together may differ by, absolute; None: as logits may.
         accuracy: By how much accuracy on battery16 may fall.
         nll: By how much the negative log-likelihood there may rise, in nats.
     """
@@ -24,6 +25,7 @@ class Tolerance(Strict):
     rtol: float = Field(ge=0)
     atol: float = Field(ge=0)
     ppm: float = Field(default=0, ge=0)
+    probability: float | None = Field(default=None, ge=0, le=1)
     accuracy: float = Field(ge=0)
     nll: float = Field(ge=0)
 
@@ -60,6 +62,13 @@ def read_profile(name: str) -> tuple[Profile, Path]:
     if not path.is_file():
         raise UnknownNameError("export target", name, profiles())
     return read_toml(path, Profile), path
+
+
+def of_probabilities(tolerance: Tolerance) -> Tolerance:
+    """The same for probabilities, which lie in [0, 1]: what is little for logits would be much."""
+    if tolerance.probability is None:
+        return tolerance
+    return tolerance.model_copy(update={"rtol": 0.0, "atol": tolerance.probability})
 
 
 def tolerance_of(profile: Profile, precision: str) -> Tolerance:

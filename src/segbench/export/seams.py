@@ -11,6 +11,7 @@ import tomli_w
 
 from segbench.data.phantom import PHANTOM_VERSION, phantom
 from segbench.engines import Engine, start
+from segbench.errors import InputError
 from segbench.export.ranges import README
 from segbench.io import write_bytes
 from segbench.normalisation import fit
@@ -26,8 +27,15 @@ SAMPLES, SEED = 16, 8
 
 
 def measure(model: Model, engine: Engine, volumes: int = VOLUMES) -> SeamsCard:
-    """Compares halo and doubled halo on phantoms; needs a model whose tiles may have any size."""
+    """Compares halo and doubled halo on phantoms; needs a model whose tiles may have any size.
+
+    Raises:
+        InputError: The model has a second network, or more classes than phantoms have.
+    """
     card = model.card
+    if card.cascade is not None or len(card.classes) > 2:
+        why = "seams are measured on phantoms of two phases, of one network of two classes"
+        raise InputError(f"model {card.name!r}: {why}")
     core, edge = card.input.core, max(c + 4 * h for c, h in zip(card.input.core, card.input.halo, strict=True))
     run = engine.bind(sample_masks(card, SAMPLES, SEED))
     changed, apart, voxels = 0, 0.0, 0

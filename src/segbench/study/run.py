@@ -1,7 +1,7 @@
 """Tables' methods at a scale: what is missing is trained and measured, all of it is collected."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -107,9 +107,7 @@ def run(asked: Asked, telling: Telling | None = None, trainer: Trainer | None = 
 
     failed = work(todo, do, asked.side_by_side or cores(), lambda job, how: telling.ended(job.key, how), trainer.stop)
     collected = kept | {
-        job.key: one
-        for job in todo
-        if job.key not in failed and (one := measured(job.place, job.key, scale.samples)) is not None
+        job.key: one for job in todo if job.key not in failed and (one := _measured(job, scale)) is not None
     }
     if scale.stored:
         for key, one in collected.items():
@@ -130,7 +128,7 @@ def _kept(job: Job, jobs: Sequence[Job], asked: Asked, scale: Scale) -> Measured
 
     The model of stored rows need not be here.
     """
-    found = measured(job.place, job.key, scale.samples)
+    found = _measured(job, scale)
     if found is not None or not scale.stored:
         return found
     stored = read(stored_place(asked.study, asked.scale) / str(job.key), job.key)
@@ -139,8 +137,16 @@ def _kept(job: Job, jobs: Sequence[Job], asked: Asked, scale: Scale) -> Measured
         origin = next(other for other in jobs if other.key == origin.needs)
     if stored is None or stored.trained.recipe_sha256 != origin.recipe_sha256:
         return None
+    if stored.trained.inputs not in (None, job.digest):  # None: of before they were written down
+        return None
     sound = stored.trained.budget_s == job.budget_s and all(row.samples in (1, scale.samples) for row in stored.rows)
     return stored if sound else None
+
+
+def _measured(job: Job, scale: Scale) -> Measured | None:
+    """What was measured of the model in a job's folder, which is named by all that it was made of."""
+    found = measured(job.place, job.key, scale.samples)
+    return found and replace(found, trained=found.trained.model_copy(update={"inputs": job.digest}))
 
 
 def _missing(jobs: Sequence[Job], kept: dict[Key, Measured]) -> list[Job]:

@@ -4,7 +4,9 @@ It does what is not done yet: a finished model is kept, an unfinished one goes o
 as its standard input does, which the process that started it holds open.
 """
 
+import fcntl
 import os
+import shutil
 import sys
 import threading
 import time
@@ -20,6 +22,7 @@ from segbench.study.task import MEASURED, Task, measured
 from segbench.zoo import CARD, find
 
 EVERY_S = 1.0
+LOCK = ".working"
 STAGES = "stages"
 """Beside the models: stages of cascades, each named by its inputs, so that variants share what they have in common."""
 TRAINING = 0.9
@@ -31,8 +34,10 @@ def main(arguments: list[str]) -> int:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     task = read_json(Path(arguments[0]), Task)
     try:
-        train(task)
-        measure(task)
+        with (task.place / LOCK).open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # another study may be at it: what it has done is not done again
+            train(task)
+            measure(task)
     except SegbenchError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -47,6 +52,7 @@ def train(task: Task) -> None:
         from segbench.study.restate import restate
 
         part = task.place / "model"
+        shutil.rmtree(part, ignore_errors=True)  # of a worker that was killed
         restate(task.of, task.method, task.title, task.card, part)
         for path in sorted(part.iterdir(), key=lambda path: path.name == CARD):
             path.replace(task.place / path.name)  # the card last: it says that all is there

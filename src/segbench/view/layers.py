@@ -15,10 +15,10 @@ from segbench.volume import Float32, UInt8
 
 PAGE_BYTES = 30_000_000  # of all layers, as text
 HELD_BYTES = 120_000_000  # of all layers, as a browser holds them
-LAYERS = 2 + len(MAPS)  # grey and labels, too
+LAYERS = 2 + len(MAPS)  # grey and labels, too; and one of what was doubted, where a model has a second network
 GREY_BYTES = 1.1  # what noise takes a voxel, as text
 TITLES = {"grey": "grey value", "probability": "probability", "entropy": "entropy",
-          "mutual_information": "mutual information", "labels": "label"}  # fmt: skip
+          "mutual_information": "mutual information", "labels": "label", "doubted": "second network"}  # fmt: skip
 # Grey values beyond these percentiles are shown as them: a hot pixel does not set the contrast.
 WINDOW = (0.1, 99.9)
 
@@ -56,7 +56,9 @@ def carried(result: Result, edge: int, *, grey: bool) -> tuple[Level, list[Layer
         InputError: Even the coarsest level is too large; or the result is damaged.
     """
     fitting = [
-        level for level in result.levels if max(level.shape) <= edge and level.voxels * LAYERS <= HELD_BYTES
+        level
+        for level in result.levels
+        if max(level.shape) <= edge and level.voxels * (LAYERS + result.doubts) <= HELD_BYTES
     ]  # fmt: skip
     if not fitting:
         shape = " x ".join(map(str, result.levels[-1].shape))
@@ -65,6 +67,8 @@ def carried(result: Result, edge: int, *, grey: bool) -> tuple[Level, list[Layer
         raise InputError(f"{result.folder}: its coarsest resolution, {shape} voxels, is too large for a page: {advice}")
     for level in fitting:
         layers = [_labels(result, level), *(_map(result, level, name) for name in MAPS)]
+        if result.doubts:
+            layers.append(_layer("doubted", 255 * result.read_doubted(level), 0.0, 1.0))
         text = sum(len(layer.packed) for layer in layers) + (GREY_BYTES * level.voxels if grey else 0)
         if text <= PAGE_BYTES or level is fitting[-1]:
             break

@@ -8,6 +8,7 @@ const STRIDE = [Y * X, X, 1];
 const AXES = "zyx";
 // What is nearly everywhere nearly nothing: where it is, the scan shows through.
 const FAINT = ["entropy", "mutual_information"];
+const DOUBTED = [213, 94, 0];
 const EXTENT = about.shape.map((n, a) => n * about.factor[a] * (about.voxel_um ? about.voxel_um[a] : 1));
 const layers = {};
 const cross = about.shape.map((n) => n >> 1);
@@ -48,6 +49,8 @@ function table() {
     if (state.overlay === "labels") {
       colour = about.colours[v];
       alpha = state.opacity * colour[3] / 255;
+    } else if (state.overlay === "doubted") {
+      [colour, alpha] = [DOUBTED, v ? state.opacity : 0];
     } else {
       const at = v / 255 * (ramp.length - 1), low = Math.min(Math.floor(at), ramp.length - 2);
       colour = ramp[low].map((c, i) => c + (ramp[low + 1][i] - c) * (at - low));
@@ -176,6 +179,7 @@ function readOut() {
   const label = layers.labels[i], known = about.classes.find((c) => c.value === label);
   lines.push(["label", known ? `${label} ${known.name}` : `${label}`]);
   for (const name of ["probability", "entropy", "mutual_information"]) lines.push([about.layers[name].title, value(name, layers[name][i])]);
+  if (layers.doubted) lines.push([about.layers.doubted.title, layers.doubted[i] ? "decided here" : "not asked"]);
   rows($("voxel").tBodies[0], lines);
 }
 
@@ -190,6 +194,8 @@ function showKey() {
   key.replaceChildren();
   if (state.overlay === "labels") {
     key.append(element("div", { className: "names" }, ...about.classes.map((c) => element("span", {}, swatch(c.rgba), c.name))));
+  } else if (state.overlay === "doubted") {
+    key.append(element("div", { className: "names" }, element("span", {}, swatch([...DOUBTED, 255]), "the second network decided")));
   } else if (state.overlay !== "none") {
     const { title, unit } = about.layers[state.overlay];
     const ramp = element("div", { className: "ramp" });
@@ -201,7 +207,7 @@ function showKey() {
 }
 
 function buildPanel() {
-  for (const name of ["labels", "probability", "entropy", "mutual_information", "none"]) {
+  for (const name of ["labels", "probability", "entropy", "mutual_information", ...(layers.doubted ? ["doubted"] : []), "none"]) {
     const radio = element("input", { type: "radio", name: "overlay", value: name, checked: name === state.overlay });
     radio.addEventListener("change", () => { state.overlay = name; state.hidden = false; showKey(); draw(true); });
     const title = name === "labels" || name === "none" ? name : about.layers[name].title;

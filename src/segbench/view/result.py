@@ -21,7 +21,7 @@ UInt16 = npt.NDArray[np.uint16]
 Shape = tuple[int, int, int]
 
 MAPS = ("probability", "entropy", "mutual_information")
-LABELS = "labels/segmentation"
+LABELS, DOUBTED = "labels/segmentation", "labels/doubted"
 # A chunk is decoded whole, and one that says it is larger is no work of ours.
 CHUNK_BYTES = 2**30
 
@@ -58,6 +58,7 @@ class Result:
         channels: Where each map is along the axis c.
         voxel_um: Edges of the scan's voxels in µm along (Z, Y, X), or None where unknown.
         about: What it says of itself.
+        doubts: Whether it says where a model's second network decided.
     """
 
     folder: Path
@@ -65,6 +66,7 @@ class Result:
     channels: Mapping[str, int]
     voxel_um: tuple[float, float, float] | None
     about: About
+    doubts: bool = False
 
     def read_map(self, name: str, level: Level) -> UInt16:
         """The map `name` of `MAPS`, (Z, Y, X), in `about.unit`."""
@@ -76,6 +78,11 @@ class Result:
         """Class of each voxel, (Z, Y, X)."""
         with _one_line(self.folder):
             return np.asarray(_array(self.folder, f"{LABELS}/{level.labels}", "uint8", 3)[...], np.uint8)
+
+    def read_doubted(self, level: Level) -> UInt8:
+        """1 where the second network decided, else 0, (Z, Y, X)."""
+        with _one_line(self.folder):
+            return (np.asarray(_array(self.folder, f"{DOUBTED}/{level.labels}", "uint8", 3)[...]) > 0).astype(np.uint8)
 
 
 def open_result(folder: str | Path) -> Result:
@@ -107,7 +114,10 @@ def open_result(folder: str | Path) -> Result:
         channels = {name: names.index(name) for name in MAPS}
         below = zarr.open_group(folder, path=LABELS, mode="r").attrs.asdict()
         levels = _levels(folder, _datasets(attributes), _datasets(below))
-        return Result(folder, levels, channels, _voxel(attributes), about(attributes.get("segbench"), below))
+        doubts = (folder / DOUBTED).is_dir()
+        if doubts:
+            _beside(folder, levels, DOUBTED)
+        return Result(folder, levels, channels, _voxel(attributes), about(attributes.get("segbench"), below), doubts)
 
 
 def _levels(folder: Path, maps: Sequence[str], labels: Sequence[str]) -> tuple[Level, ...]:
@@ -127,6 +137,13 @@ def _levels(folder: Path, maps: Sequence[str], labels: Sequence[str]) -> tuple[L
     if not found:
         raise InputError(f"{folder}: lists no array: predict the scan again")
     return tuple(found)
+
+
+def _beside(folder: Path, levels: Sequence[Level], labels: str) -> None:
+    """Proves that other labels have the resolutions of the segmentation."""
+    for level in levels:
+        if _array(folder, f"{labels}/{level.labels}", "uint8", 3).shape != level.shape:
+            raise InputError(f"{folder}: {labels}/{level.labels} differs in shape: predict the scan again")
 
 
 def _times(finer: Level, shape: Shape, where: str) -> Shape:

@@ -92,6 +92,9 @@ def caption(shown: Sequence[Line], found: Collection, split: SplitName) -> tuple
             f"at most {scale.budget_s:g} s of processor time for every network, and {scale.later_s:g} s for all that "
             "comes after a first network"
         )
+        for line in shown:
+            if line.measured and (times := found.study.named(line.measured[0].key.method).budgets) != 1:
+                budget += f"; {line.title}: {times:g} times that"
     devices = ", ".join(sorted({one.trained.device for one in measured}))
     samples = ", ".join(str(t) for t in sorted({row.samples for one in measured for row in one.rows}))
     seeds = "; ".join(

@@ -122,7 +122,8 @@ def threshold_of(probability: Float32, wrong: Bool, recall: float, most: float) 
         return float(fewest)
     # strictly above: step just below the last wrong pixel that is to be caught
     last = errors[errors.size - max(1, int(np.ceil(recall * errors.size)))]
-    return float(min(max(np.nextafter(last, np.float32(0)), fewest), np.float32(0.999)))
+    below_one = np.nextafter(np.float32(1), np.float32(0))  # as a card's threshold has to be
+    return float(min(max(np.nextafter(last, np.float32(0)), fewest), below_one))
 
 
 def _features(said: Said) -> Iterator[Tensor]:
