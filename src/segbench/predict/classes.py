@@ -33,7 +33,7 @@ class Maps:
         labels: The called class, uint8 (Z, Y, X).
         values: float32 (5, Z, Y, X): probability, entropy, mutual information, spread, deviation.
         probabilities: Of each class, float32 (K, Z, Y, X).
-        active: Voxels of each class in each sample alone, int64 (Z, K, T).
+        active: Voxels of each class in each sample alone, int64 (Z, parts, K, T).
         samples: Labels of the first samples, uint8 (N, Z, Y, X).
     """
 
@@ -44,20 +44,28 @@ class Maps:
     samples: UInt8
 
 
-def empty(shape: tuple[int, ...], keep: int) -> Maps:
-    """Room for what logits of that shape (T, K, Z, Y, X) say, the first `keep` samples' labels among it."""
+def empty(shape: tuple[int, ...], keep: int, parts: int = 1) -> Maps:
+    """Room for what logits of that shape (T, K, Z, Y, X) say, the first `keep` samples' labels among it.
+
+    Args:
+        shape: Of the logits.
+        keep: So many samples' labels.
+        parts: Of each plane, which are counted apart.
+    """
     samples, classes, *rest = shape
     return Maps(
         np.empty(rest, np.uint8),
         np.empty((5, *rest), np.float32),
         np.empty((classes, *rest), np.float32),
-        np.zeros((rest[0], classes, samples), np.int64),
+        np.zeros((rest[0], parts, classes, samples), np.int64),
         np.empty((keep, *rest), np.uint8),
     )
 
 
-def several(logits: Float32, z: int, scale: float, by_logits: bool, local: Float32, doubted: Bool, maps: Maps) -> None:
-    """Writes what T samples of `scale * logit` say of a plane; a shift would change no softmax.
+def several(
+    logits: Float32, z: int, part: int, scale: float, by_logits: bool, local: Float32, doubted: Bool, maps: Maps
+) -> None:
+    """Writes what T samples of `scale * logit` say of a part of a plane; a shift would change no softmax.
 
     The likeliest class is called, the first of those that are as likely; spread and deviation are of its probability
     in the samples. Probability is that of class 1 where there are two. Where a second network's probabilities decide,
@@ -66,20 +74,24 @@ def several(logits: Float32, z: int, scale: float, by_logits: bool, local: Float
     Args:
         logits: (T, K, Z, Y, X), contiguous.
         z: Of the plane.
+        part: Which of its parts, rows that lie together: of as many as `maps` counts apart.
         scale: Of the calibration.
         by_logits: The softmax of the mean of the logits decides, not the mean of the samples' softmax.
         local: The second network's probabilities (K, Z, Y, X), contiguous; empty where there is none.
         doubted: Where they decide (Z, Y, X), contiguous; empty likewise.
         maps: What is written into.
     """
-    found = (maps.labels, maps.values, maps.probabilities, maps.active, maps.samples)
-    _plane(logits, z, np.float32(scale), by_logits, *order(len(logits)), local, doubted, *found)
+    found = (maps.labels, maps.values, maps.probabilities, maps.active[z, part], maps.samples)
+    parts, height = maps.active.shape[1], logits.shape[3]
+    rows = (part * height // parts, (part + 1) * height // parts)
+    _plane(logits, z, rows, np.float32(scale), by_logits, *order(len(logits)), local, doubted, *found)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _plane(
     logits: Float32,
     z: int,
+    rows: tuple[int, int],
     scale: np.float32,
     by_logits: bool,
     pairs: Int64,
@@ -93,19 +105,19 @@ def _plane(
     active: Int64,
     samples: UInt8,
 ) -> None:
-    """All of a plane, row by row, `WIDTH` voxels at a time."""
-    count, classes, _, height, width = logits.shape
+    """Rows of a plane from the first to the last, `WIDTH` voxels at a time."""
+    count, classes, _, _, width = logits.shape
     share = ONE / np.float32(count)
     p, own = np.empty((count, classes, WIDTH), np.float32), np.empty((count, WIDTH), np.float32)
     mean, total = np.empty((classes, WIDTH), np.float32), np.empty((classes, WIDTH), np.float32)
     said, scratch = np.empty((classes, WIDTH), np.float32), np.empty((4, WIDTH), np.float32)
     entropy, expected, mutual = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
     called = np.empty(WIDTH, np.int32)
-    for y in range(height):
+    for y in range(rows[0], rows[1]):
         for first in range(0, width, WIDTH):
             n = min(WIDTH, width - first)
             at = (z, y, first)
-            _samples(logits, at, n, scale, p, mean, total, expected, called, active[z], samples, said, scratch)
+            _samples(logits, at, n, scale, p, mean, total, expected, called, active, samples, said, scratch)
             said[:] = total
             if by_logits:
                 softmax(mean, n, said, entropy, called, scratch)

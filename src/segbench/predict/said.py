@@ -74,22 +74,24 @@ def _sigmoid(logits: Float32, card: Card, keep: int, threads: int) -> Said:
         entropy[z] = binary_entropy(mean) if len(logits) > 1 else expected  # one pass agrees with itself, exactly
         np.clip(entropy[z] - expected, 0, entropy[z], out=mutual[z])
 
-    _planes(plane, shape[0], threads)
+    _side_by_side(plane, shape[0], threads)
     return Said(labels, probability, entropy, mutual, spread, deviation, active.sum(axis=0), samples)
 
 
 def _softmax(logits: Float32, card: Card, keep: int, threads: int, refined: Refined | None) -> Said:
-    """Of logits (T, K, Z, Y, X)."""
-    maps, scale = empty(logits.shape, keep), 1.0 if card.calibration is None else card.calibration.scale
+    """Of logits (T, K, Z, Y, X); a slice is dealt out by rows, so that all threads work on it and none falls behind."""
+    depth, parts = logits.shape[2], min(-(-threads // logits.shape[2]), logits.shape[3])
+    maps, scale = empty(logits.shape, keep, parts), 1.0 if card.calibration is None else card.calibration.scale
     local, doubted = np.empty((0, 0, 0, 0), np.float32), np.empty((0, 0, 0), np.bool_)
     if refined is not None:
         local, doubted = np.ascontiguousarray(refined.probability), np.ascontiguousarray(refined.doubted)
 
-    def plane(z: int) -> None:
-        several(logits, z, scale, card.mean == "logits", local, doubted, maps)
+    def part(number: int) -> None:
+        z, rows = divmod(number, parts)
+        several(logits, z, rows, scale, card.mean == "logits", local, doubted, maps)
 
-    _planes(plane, logits.shape[2], threads)
-    active, two = maps.active.sum(axis=0), len(card.classes) == 2
+    _side_by_side(part, depth * parts, threads)
+    active, two = maps.active.sum(axis=(0, 1)), len(card.classes) == 2
     probability, entropy, mutual, spread, deviation = maps.values
     return Said(
         maps.labels,
@@ -105,9 +107,9 @@ def _softmax(logits: Float32, card: Card, keep: int, threads: int, refined: Refi
     )
 
 
-def _planes(plane: Callable[[int], None], depth: int, threads: int) -> None:
+def _side_by_side(work: Callable[[int], None], count: int, threads: int) -> None:
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(plane, range(depth)):
+        for _ in pool.map(work, range(count)):
             pass
 
 
