@@ -1,7 +1,6 @@
 """A volume in memory in, arrays out."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,6 +98,7 @@ def predict(
     drawn = sample_masks(card, samples, seed)
     sample = check_image(volume)
     scaling = fit(card.input.normalisation, volume, invert=invert, sample=sample)
+    warning = None if invert else polarity(volume).warning(volume.source)  # before the tiles: one reader at a time
     labels = np.empty(volume.shape, dtype=np.uint8)
     probability, entropy, mutual, spread, deviation = (np.empty(volume.shape, dtype=np.float32) for _ in range(5))
     several = len(card.classes) > 2
@@ -126,10 +126,7 @@ def predict(
             progress(done, len(grid))
 
     watch = Watch(look, volume, scaling, grid)
-    with ThreadPoolExecutor(1) as beside:  # a tenth of a second on one core, which nothing has to wait for
-        bright = None if invert else beside.submit(polarity, volume)
-        stream(volume, engine.bind(drawn), scaling, grid, finish, count, watch.tile, cascade)
-        warning = None if bright is None else bright.result().warning(volume.source)
+    stream(volume, engine.bind(drawn), scaling, grid, finish, count, watch.tile, cascade)
     foreign = watch.found()
     spoken = (warning, None if foreign is None else foreign.warning(volume.source, card.name))
     warnings = tuple(text for text in spoken if text is not None)
