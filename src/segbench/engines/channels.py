@@ -47,10 +47,10 @@ def check(node: onnx.NodeProto, constants: Mapping[str, Array]) -> None:
     """
     kind, why = node.op_type, ""
     if kind in _CONVOLUTIONS:
-        if attribute(node, "group") not in (None, 1):
-            why = "a grouped convolution"
-        elif node.input[1] not in constants:
+        if node.input[1] not in constants:
             why = "a convolution whose weights are computed"
+        elif attribute(node, "group") not in (None, 1) and not each_by_itself(node, constants):
+            why = "a grouped convolution"
     elif kind == "Pad":
         constant = attribute(node, "mode") in (None, b"constant")
         fills = len(node.input) > 2 and node.input[2] and np.any(constants.get(node.input[2], np.ones(1)) != 0)
@@ -69,6 +69,14 @@ def check(node: onnx.NodeProto, constants: Mapping[str, Array]) -> None:
         raise UnthinnableError(
             f"it cannot be thinned: after its first dropout comes {why} ({node.name or node.output[0]})"
         )
+
+
+def each_by_itself(node: onnx.NodeProto, constants: Mapping[str, Array]) -> bool:
+    """Whether a node is a convolution of each channel by itself, the first half of a separable one."""
+    if node.op_type not in _CONVOLUTIONS or attribute(node, "group") in (None, 1):
+        return False
+    count, each = constants[node.input[1]].shape[:2]
+    return bool(each == 1 and attribute(node, "group") == count)
 
 
 def _touches_channels(node: onnx.NodeProto, constants: Mapping[str, Array], at: int, pads: bool = False) -> bool:
@@ -145,6 +153,9 @@ class Channels:
     def _forward(self, node: onnx.NodeProto) -> Bools:
         kind = node.op_type
         zeros = [self._zero[name] for name in self.operands(node)]
+        if each_by_itself(node, self._constants):
+            moved = self._constants[node.input[2]] != 0 if len(node.input) > 2 else np.zeros_like(zeros[0])
+            return np.asarray(zeros[0] & ~moved)
         if kind in _CONVOLUTIONS:
             return np.zeros(self._constants[node.input[1]].shape[0 if kind == "Conv" else 1], dtype=bool)
         if kind == "Concat":
@@ -163,7 +174,7 @@ class Channels:
     def _backward(self, node: onnx.NodeProto) -> None:
         wanted = self._needed[node.output[0]]
         operands = self.operands(node)
-        if node.op_type in _CONVOLUTIONS:
+        if node.op_type in _CONVOLUTIONS and not each_by_itself(node, self._constants):
             self._needed[operands[0]] |= ~self._zero[operands[0]]
             return
         if node.op_type == "Concat":

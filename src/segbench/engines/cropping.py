@@ -98,6 +98,9 @@ class _Writer:
                 region = whole(regions.edges(name)) if regions.opaque(node) else source
                 copied.input[at] = self._at(name, region)
         if not regions.opaque(node):
+            if node.op_type == "Slice":  # what is left of it is which box of its input is read
+                self._there[node.output[0]] = (copied.input[0], box)
+                return
             if node.op_type == "Pad":
                 self._pad(node, copied, box)
                 return

@@ -4,8 +4,8 @@ Measured with 2026.4.1 on processors; `tests/test_targets.py` shows that both ar
 - Means along one axis after the other become one mean along all, summed number by number in float32: of a million
   voxels, many of them equal, three digits are left (group norm; errors of the logits of 4e-3). A change of sign between
   two of them keeps them apart.
-- With open shapes, a convolution that ran once for all samples is merged with the sum that adds it to each of T; then
-  there is, without a word, no output at all, or a crash. A pooling of 1 x 1 x 1 between keeps them apart.
+- With open shapes, a convolution is merged with the sum that adds what ran once for all samples to each of T, on either
+  side; then there is, without a word, no output at all, or a crash. Poolings of 1 x 1 x 1 between keep them apart.
 """
 
 from collections.abc import Sequence
@@ -57,15 +57,16 @@ def _means_apart(nodes: Sequence[onnx.NodeProto]) -> Nodes:
 
 
 def _samples_apart(nodes: Sequence[onnx.NodeProto], shapes: Shapes) -> Nodes:
-    """A pooling of nothing behind what one sum takes for all samples."""
+    """A pooling of nothing behind both features of a sum that takes one of them for all samples."""
     features, made = depends_on(nodes, IMAGE), []
     for node in nodes:
         sizes = [shapes.of(name) for name in node.input]
-        if node.op_type in _SUMS and all(len(size) in (4, 5) for size in sizes) and any(size[0] != 1 for size in sizes):
-            for i, size in enumerate(sizes):
-                if size[0] == 1 and node.input[i] in features:
-                    kept, edges = f"{node.output[0]}/apart/{i}", [1] * (len(size) - 2)
-                    made.append(helper.make_node("MaxPool", [node.input[i]], [kept], name=kept, kernel_shape=edges))
-                    node.input[i] = kept
+        inputs = [i for i, name in enumerate(node.input) if name in features]
+        summed = node.op_type in _SUMS and all(len(size) in (4, 5) for size in sizes)
+        if summed and any(size[0] != 1 for size in sizes) and any(sizes[i][0] == 1 for i in inputs):
+            for i in inputs:
+                kept, edges = f"{node.output[0]}/apart/{i}", [1] * (len(sizes[i]) - 2)
+                made.append(helper.make_node("MaxPool", [node.input[i]], [kept], name=kept, kernel_shape=edges))
+                node.input[i] = kept
         made.append(node)
     return made

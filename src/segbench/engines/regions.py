@@ -13,6 +13,7 @@ is approximated: each voxel is made of the same numbers as before.
 from collections.abc import Mapping, Sequence
 from math import ceil, floor
 
+import numpy as np
 import onnx
 
 from segbench.engines.channels import Array, attribute, constants_of
@@ -94,6 +95,8 @@ class Regions:
             return not (along and flat and len(set(edges)) == 1)
         if node.op_type == "Pad":
             return not _plain_pad(node, self.constants)
+        if node.op_type == "Slice":
+            return starts_of(node, self.constants, edges[0] or ()) is None
         return node.op_type not in WINDOWS or not _plain(node, self.constants)
 
     def source(self, node: onnx.NodeProto) -> Region:
@@ -104,7 +107,11 @@ class Regions:
         if node.op_type in _POINTWISE:
             return wanted
         edges, reaches = self.edges(name), []
+        starts = starts_of(node, self.constants, edges) if node.op_type == "Slice" else None
         for axis, (low, high) in enumerate(wanted):
+            if starts is not None:
+                reaches.append((low + starts[axis], high + starts[axis]))
+                continue
             if node.op_type == "Pad":
                 before = pads_of(node, self.constants)[0][axis]
                 reaches.append((low - before, high - before))
@@ -166,6 +173,21 @@ def pads_of(node: onnx.NodeProto, constants: Mapping[str, Array]) -> tuple[list[
     pads = [int(p) for p in constants[node.input[1]]]
     half = len(pads) // 2
     return pads[2:half], pads[half + 2 :]
+
+
+def starts_of(node: onnx.NodeProto, constants: Mapping[str, Array], edges: Sequence[int]) -> list[int] | None:
+    """Where a Slice begins along each axis of space; None where that is not known, or it steps or cuts channels."""
+    if any(name not in constants for name in node.input[1:] if name) or len(node.input) < 4:
+        return None
+    starts, axes = (constants[node.input[at]] for at in (1, 3))
+    steps = constants[node.input[4]] if len(node.input) > 4 and node.input[4] else np.ones(1)
+    first = [0] * len(edges)
+    for start, axis in zip(starts, axes, strict=True):
+        at = int(axis) - 2 if axis >= 0 else int(axis) + len(edges)
+        if not 0 <= at < len(edges) or (steps != 1).any():
+            return None
+        first[at] = min(max(int(start) + (edges[at] if start < 0 else 0), 0), edges[at])
+    return first
 
 
 def _plain_pad(node: onnx.NodeProto, constants: Mapping[str, Array]) -> bool:

@@ -20,7 +20,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from segbench.engines.channels import Array, Channels, UnthinnableError, constants_of
+from segbench.engines.channels import Array, Channels, UnthinnableError, constants_of, each_by_itself
 from segbench.engines.joins import Shapes, depends_on, prepared
 from segbench.volume import Float32
 
@@ -159,6 +159,8 @@ class _Branch:
         copied.CopyFrom(node)
         del copied.input[:], copied.output[:]
         copied.input.extend(self._inputs(node, keep))
+        if each_by_itself(node, self._constants):
+            next(a for a in copied.attribute if a.name == "group").i = len(keep)
         copied.output.append(node.output[0] + self._suffix)
         copied.name = (node.name or node.output[0]) + self._suffix
         self._made.add(node.output[0])
@@ -167,9 +169,11 @@ class _Branch:
     def _inputs(self, node: onnx.NodeProto, keep: Array) -> list[str]:
         kind, features = node.op_type, self._channels.operands(node)
         if kind in ("Conv", "ConvTranspose"):
-            taken = self._channels.of(features[0])
+            alone = each_by_itself(node, self._constants)
+            taken = keep if alone else self._channels.of(features[0])
             weight = self._constants[node.input[1]]
-            cut = weight[np.ix_(keep, taken)] if kind == "Conv" else weight[np.ix_(taken, keep)]
+            pair = np.ix_(keep, taken) if kind == "Conv" else np.ix_(taken, keep)
+            cut = weight[keep] if alone else weight[pair]
             bias = [self._weight(node.input[2], self._constants[node.input[2]][keep])] if len(node.input) > 2 else []
             return [self._feature(features[0], taken), self._weight(node.input[1], cut), *bias]
         if kind == "Concat":

@@ -13,13 +13,25 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from segbench.predict.aggregate import ONE, Int64, apart, deviate, order
-from segbench.predict.loops import Int32, added, beyond, entropies, likeliest, picked, scaled, softmax
+from segbench.predict.aggregate import order
+from segbench.predict.loops import (
+    ONE,
+    Int32,
+    Int64,
+    added,
+    apart,
+    beyond,
+    deviate,
+    entropies,
+    likeliest,
+    picked,
+    scaled,
+    softmax,
+)
 from segbench.volume import Float32, UInt8
 
-BUILT_FROM = "b6cd0c75f80e"
-"""Start of the sha256 of `aggregate.py` and `loops.py`. Numba keeps the pass compiled until the text of this very file
-changes, so that it has to change with theirs; a test holds it."""
+BUILT_FROM = "8706e0bdc42d"
+"""Start of the sha256 of `loops.py`; see `predict.aggregate.BUILT_FROM`."""
 WIDTH = 128  # voxels at once: the samples of three classes fit the first cache at T = 16, or nearly
 
 Bool = npt.NDArray[np.bool_]

@@ -1,39 +1,60 @@
-"""What the compiled pass over K classes does to a few voxels: loops that the compiler makes vector instructions of.
+"""What the compiled passes do to a few voxels: loops that the compiler makes vector instructions of.
 
-Arrays are (n,) or (K, n) and stay in the first cache; `predict.aggregate` says why exponential and logarithm are
-written out. What is chosen from is read before it is chosen, so that no loop has a branch.
+Arrays are (n,) or (K, n) and stay in the first cache. No loop has a branch or a call, which is why exponential and
+logarithm are written out, from their series, and why what is chosen from is read before it is chosen.
 
-Numba keeps none of them: it keeps the pass that they are compiled into (`predict.classes`).
+Numba keeps none of them: it keeps the passes that they are compiled into (`predict.aggregate`, `predict.classes`).
 """
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
-from segbench.predict.aggregate import (
-    C2,
-    C3,
-    C4,
-    C5,
-    C6,
-    C7,
-    C9,
-    DEEPEST,
-    HALF,
-    LN2_HIGH,
-    LN2_LOW,
-    LOG2E,
-    ONE,
-    TWO,
-)
 from segbench.volume import Float32
 
+LOG2E = np.float32(1 / np.log(2))
+LN2_HIGH = np.float32(0.693359375)  # few bits: its products with small integers are exact
+LN2_LOW = np.float32(np.log(2) - 0.693359375)
+DEEPEST = np.float32(87)  # exp(-87) is about the smallest normal float32
+ONE, TWO, HALF = np.float32(1), np.float32(2), np.float32(0.5)
+C2, C3, C4, C5, C6, C7, C9, C11, C13, C15 = (np.float32(1 / n) for n in (2, 3, 4, 5, 6, 7, 9, 11, 13, 15))
 MOST = np.float32(1e30)  # of a logit: sums and differences of such are finite
 ROOT_HALF = np.int32(0x3F3504F3)  # the bits of sqrt(1/2)
 TINY = np.float32(np.finfo(np.float32).tiny)
 ZERO = np.float32(0)
 
 Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+
+
+@numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def sigmoid(logits: Float32, calibration: Float32, p: Float32, entropy: Float32, total: Float32, power: Int32) -> None:
+    """Probabilities of one sample into `p`; they and their entropies are added up."""
+    n = len(logits)
+    scale, shift = calibration[0], calibration[1]
+    for i in range(n):  # exp(-a) = 2^-k exp(-r) with |r| below ln 2 / 2
+        a = min(abs(logits[i] * scale + shift), DEEPEST)
+        k = np.int32(a * LOG2E + HALF)
+        r = (np.float32(k) * LN2_HIGH - a) + np.float32(k) * LN2_LOW
+        e = ONE + r * C6 * (ONE + r * C7)
+        e = ONE + r * C4 * (ONE + r * C5 * e)
+        p[i] = ONE + r * (ONE + r * C2 * (ONE + r * C3 * e))
+        power[i] = (np.int32(127) - k) << np.int32(23)
+    scaling = power.view(np.float32)
+    for i in range(n):
+        x = logits[i] * scale + shift
+        a = min(abs(x), DEEPEST)
+        e = p[i] * scaling[i]
+        more = e / ((ONE + e) * (TWO + e))  # one division for both
+        small = more * (TWO + e)
+        s = more * (ONE + e)  # log(1 + e) = 2 artanh(s), s = e / (2 + e)
+        q = s * s
+        series = (((C15 * q + C13) * q + C11) * q + C9) * q + C7
+        series = ((series * q + C5) * q + C3) * q + ONE
+        found = small if x < 0 else ONE - small
+        p[i] = x if np.isnan(x) else found
+        total[i] += p[i]
+        entropy[i] += TWO * s * series + a * small
 
 
 @numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
@@ -145,6 +166,15 @@ def added(p: Float32, total: Float32, called: Int32, number: np.int32, n: int) -
 
 
 @numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def above(p: Float32, threshold: np.float32, n: int) -> int:
+    """How many of n probabilities are above a threshold."""
+    found = np.int32(0)
+    for i in range(n):
+        found += np.int32(p[i] > threshold)
+    return int(found)
+
+
+@numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def picked(of: Float32, called: Int32, n: int, out: Float32) -> None:
     """The value (n,) of the called class, of values (K, n)."""
     first = of[0]
@@ -155,3 +185,39 @@ def picked(of: Float32, called: Int32, n: int, out: Float32) -> None:
         for i in range(n):
             new, old = row[i], out[i]
             out[i] = new if called[i] == number else old
+
+
+@numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def deviate(p: Float32, mean: Float32, share: np.float32, deviation: Float32) -> None:
+    """Population standard deviation of samples (T, n) about their mean, which is known: nothing cancels."""
+    n = len(mean)
+    for i in range(n):
+        deviation[i] = 0
+    for t in range(len(p)):
+        row = p[t]
+        for i in range(n):
+            apart = row[i] - mean[i]
+            deviation[i] += apart * apart
+    for i in range(n):
+        deviation[i] = np.sqrt(deviation[i] * share)
+
+
+@numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def apart(p: Float32, pairs: Int64, ranks: Int64, weights: Float32, spread: Float32) -> None:
+    """Percentile 70 - percentile 30 of the samples, which are sorted in place; see `aggregate.order`."""
+    n = len(spread)
+    for pair in range(len(pairs)):
+        _exchange(p[pairs[pair, 0]], p[pairs[pair, 1]], n)
+    for i in range(n):
+        low = p[ranks[0], i] + (p[ranks[1], i] - p[ranks[0], i]) * weights[0]
+        high = p[ranks[2], i] + (p[ranks[3], i] - p[ranks[2], i]) * weights[1]
+        spread[i] = high - low
+
+
+@numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _exchange(one: Float32, other: Float32, n: int) -> None:
+    """The smaller values into `one`."""
+    for i in range(n):
+        a, b = one[i], other[i]
+        one[i] = a if a < b else b
+        other[i] = b if a < b else a

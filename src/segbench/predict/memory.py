@@ -14,7 +14,6 @@ from segbench.errors import InputError
 from segbench.foreign import Foreign, Look
 from segbench.io import as_volume, check_image, open_volume
 from segbench.normalisation import fit
-from segbench.polarity import polarity
 from segbench.predict.said import said
 from segbench.predict.sampling import sample_masks, stream, tiles
 from segbench.predict.watch import Watch
@@ -98,7 +97,6 @@ def predict(
     drawn = sample_masks(card, samples, seed)
     sample = check_image(volume)
     scaling = fit(card.input.normalisation, volume, invert=invert, sample=sample)
-    warning = None if invert else polarity(volume).warning(volume.source)  # before the tiles: one reader at a time
     labels = np.empty(volume.shape, dtype=np.uint8)
     probability, entropy, mutual, spread, deviation = (np.empty(volume.shape, dtype=np.float32) for _ in range(5))
     several = len(card.classes) > 2
@@ -125,10 +123,13 @@ def predict(
         if progress is not None:
             progress(done, len(grid))
 
-    watch = Watch(look, volume, scaling, grid)
+    watch = Watch(look, volume, scaling, grid, upright=not invert)
     stream(volume, engine.bind(drawn), scaling, grid, finish, count, watch.tile, cascade)
-    foreign = watch.found()
-    spoken = (warning, None if foreign is None else foreign.warning(volume.source, card.name))
+    polarity, foreign = watch.found()
+    spoken = (
+        None if polarity is None else polarity.warning(volume.source),
+        None if foreign is None else foreign.warning(volume.source, card.name),
+    )
     warnings = tuple(text for text in spoken if text is not None)
     drawn_samples = samples if card.dropout else 1
     shares = (active / labels.size).tolist()

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segbench.cascade import Refined
-from segbench.metrics.uncertainty import binary_entropy
-from segbench.predict.aggregate import aggregate
+from segbench.predict.aggregate import aggregate, binary
 from segbench.predict.classes import empty, several
 from segbench.volume import Float32, UInt8
 from segbench.zoo.card import Card
@@ -61,21 +60,12 @@ def said(logits: Float32, card: Card, keep: int = 0, threads: int = 1, refined: 
 
 def _sigmoid(logits: Float32, card: Card, keep: int, threads: int) -> Said:
     """Of logits (T, Z, Y, X) of class 1."""
-    shape = logits.shape[1:]
-    labels, samples = np.empty(shape, np.uint8), np.empty((keep, *shape), np.uint8)
-    probability, entropy, mutual, spread, deviation = (np.empty(shape, np.float32) for _ in range(5))
-    active = np.zeros((shape[0], len(logits)), np.int64)
+    maps = binary(logits.shape, keep)
     scale, shift = (1.0, 0.0) if card.calibration is None else (card.calibration.scale, card.calibration.shift)
-
-    def plane(z: int) -> None:
-        found = aggregate(logits, z, scale, shift, card.threshold, samples[:, z])
-        mean, expected, spread[z], deviation[z], active[z] = found
-        probability[z], labels[z] = mean, mean > card.threshold
-        entropy[z] = binary_entropy(mean) if len(logits) > 1 else expected  # one pass agrees with itself, exactly
-        np.clip(entropy[z] - expected, 0, entropy[z], out=mutual[z])
-
-    _side_by_side(plane, shape[0], threads)
-    return Said(labels, probability, entropy, mutual, spread, deviation, active.sum(axis=0), samples)
+    _side_by_side(lambda z: aggregate(logits, z, scale, shift, card.threshold, maps), logits.shape[1], threads)
+    probability, entropy, mutual, spread, deviation = maps.values
+    active = maps.active.sum(axis=0)
+    return Said(maps.labels, probability, entropy, mutual, spread, deviation, active, maps.samples)
 
 
 def _softmax(logits: Float32, card: Card, keep: int, threads: int, refined: Refined | None) -> Said:
