@@ -18,7 +18,8 @@ class Augmentation(Strict):
     """What is varied; grey strengths are half-widths or standard deviations in units of the normalised image.
 
     Attributes:
-        symmetries: Draw one of the 48 symmetries of the cube; "flips": one of the eight that keep its axes.
+        symmetries: Draw one of the 48 symmetries of the cube; "flips": one of the eight that keep its axes; "planar":
+            one of the sixteen that keep Z.
         scales: Voxels are made this many times finer, log-uniform from the first to the second; 1 as they are.
         scaled: Share of the crops whose scale is drawn; the others keep their voxels.
         convention: Where voxels are made finer, a boundary is drawn at 0.5 - convention to 0.5 of the blurred truth:
@@ -33,7 +34,7 @@ class Augmentation(Strict):
         grain: Upper limit of the noise's correlation length in voxels; 0 is white noise.
     """
 
-    symmetries: bool | Literal["flips"] = True
+    symmetries: bool | Literal["flips", "planar"] = True
     scales: tuple[float, float] = (1.0, 1.0)
     scaled: float = Field(default=0.0, ge=0, le=1)
     convention: float = Field(default=0.0, ge=0, lt=0.5)
@@ -48,18 +49,38 @@ class Augmentation(Strict):
 
 
 def crop(
-    image: Float32, label: UInt8, shape: Shape, how: Augmentation, rng: np.random.Generator
+    image: Float32,
+    label: UInt8,
+    shape: Shape,
+    how: Augmentation,
+    rng: np.random.Generator,
+    around: Shape | None = None,
 ) -> tuple[Float32, UInt8]:
-    """A random box of an image and its label (Z, Y, X), turned and scaled; of the wanted shape, or one slice of it."""
-    axes = tuple(int(a) for a in rng.permutation(3)) if how.symmetries is True else (0, 1, 2)
+    """A random box of an image and its label (Z, Y, X), turned and scaled; of the wanted shape, or one slice of it.
+
+    The box holds the voxel `around`, if there is one, at any place inside alike.
+    """
+    axes: tuple[int, ...] = (0, 1, 2)
+    if how.symmetries is True:
+        axes = tuple(int(a) for a in rng.permutation(3))
+    elif how.symmetries == "planar":
+        axes = (0, 1, 2) if rng.random() < 0.5 else (0, 2, 1)
     flips = tuple(slice(None, None, int(s)) for s in (rng.choice([-1, 1], size=3) if how.symmetries else (1, 1, 1)))
     image, label = image.transpose(axes)[flips], label.transpose(axes)[flips]
+    if around is not None:
+        moved = [around[axis] for axis in axes]
+        z, y, x = (n - 1 - p if f.step < 0 else p for p, n, f in zip(moved, image.shape, flips, strict=True))
+        around = (z, y, x)
     flat = rng.random() < how.flat
     scale = float(np.exp(rng.uniform(*np.log(how.scales)))) if rng.random() < how.scaled else 1.0
     wanted = (1, *shape[1:]) if flat else shape
     scale = max(scale, *(edge / n for edge, n in zip(wanted, image.shape, strict=True)))  # the box fits the volume
     taken = [1 if edge == 1 else math.ceil(edge / scale) for edge in wanted]
-    start = [int(rng.integers(0, n - t + 1)) for n, t in zip(image.shape, taken, strict=True)]
+    first, last = [0, 0, 0], [n - t for n, t in zip(image.shape, taken, strict=True)]
+    if around is not None:
+        first = [max(0, p - t + 1) for p, t in zip(around, taken, strict=True)]
+        last = [min(limit, p) for limit, p in zip(last, around, strict=True)]
+    start = [int(rng.integers(a, b + 1)) for a, b in zip(first, last, strict=True)]
     box = tuple(slice(a, a + t) for a, t in zip(start, taken, strict=True))
     return _rescale(image[box], label[box], wanted, scale, how, rng)
 

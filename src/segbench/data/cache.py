@@ -7,12 +7,15 @@ import os
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
+from numpy.typing import NDArray
 
-from segbench.data.case import Case, data_hash
+from segbench.data.case import Case, array_hash
 from segbench.errors import OutputError
 
 NOTES = logging.getLogger(__name__)
@@ -30,13 +33,24 @@ def folder(version: int, size: int, seed: int, root: str | os.PathLike[str] | No
 
 def read(path: Path) -> Case | None:
     """The case in a file; None where there is none or where it is damaged, which is noted."""
+    arrays = read_arrays(path, ("image", "truth", "label"))
+    return None if arrays is None else Case(path.stem, **arrays)
+
+
+def write(path: Path, case: Case) -> None:
+    """Write a case so that the file is whole or not there."""
+    write_arrays(path, {"image": case.image, "truth": case.truth, "label": case.label})
+
+
+def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]] | None:
+    """The arrays of these names in a file; None where there is none or where it is damaged, which is noted."""
     if not path.is_file():
         return None
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            case = Case(path.stem, arrays["image"], arrays["truth"], arrays["label"])
-            if data_hash(case) == str(arrays["sha256"]):
-                return case
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in names}
+            if array_hash(arrays.values()) == str(stored["sha256"]):
+                return arrays
         reason = "its sha256 does not fit"
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         reason = str(error) or type(error).__name__
@@ -44,15 +58,14 @@ def read(path: Path) -> Case | None:
     return None
 
 
-def write(path: Path, case: Case) -> None:
-    """Write a case so that the file is whole or not there."""
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays by name so that the file is whole or not there."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
         try:
             with os.fdopen(handle, "wb") as stream:
-                digest = np.array(data_hash(case))
-                np.savez(stream, image=case.image, truth=case.truth, label=case.label, sha256=digest)
+                np.savez(stream, sha256=np.array(array_hash(arrays.values())), **arrays)  # type: ignore[arg-type]
             Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +26,13 @@ class Case:
 
 def data_hash(case: Case) -> str:
     """SHA-256 over image, truth and label, their types and shapes."""
+    return array_hash((case.image, case.truth, case.label))
+
+
+def array_hash(arrays: Iterable[NDArray[Any]]) -> str:
+    """SHA-256 over arrays in their order, their types and shapes."""
     digest = hashlib.sha256()
-    for array in (case.image, case.truth, case.label):
+    for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -5,6 +5,7 @@ is a file, a folder of slices or a pattern (`slices/*.tif`). `manifest_load` rea
 `manifest_check` proves that it all fits.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from segbench.recipe import Strict, read_toml
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+UNLABELLED = 255
+"""Class index of voxels that nobody labelled, in arrays of labels; a manifest writes "ignore"."""
 
 
 def _relative(path: str) -> str:
@@ -32,9 +35,11 @@ def _relative(path: str) -> str:
     return str(parts)
 
 
-def _no_ignore(value: object) -> object:
-    if isinstance(value, str):
-        raise ValueError(f"{value!r} is no class index (ignored voxels are not supported yet)")
+def _index(value: object) -> object:
+    if value == "ignore":
+        return UNLABELLED
+    if isinstance(value, str) or value == UNLABELLED:
+        raise ValueError(f'{value!r} is no class index: a number from 0 to 254, or "ignore" for voxels without a label')
     return value
 
 
@@ -43,12 +48,16 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
 RelativePath = Annotated[str, AfterValidator(_relative)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Edge = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Index = Annotated[int, Field(ge=0, le=254)]
-ClassIndex = Annotated[int, BeforeValidator(_no_ignore), Field(ge=0, le=254)]
+ClassIndex = Annotated[int, BeforeValidator(_index), Field(ge=0, le=UNLABELLED)]
+Layer = Annotated[int, Field(ge=0)]
 
 
 class Case(Strict):
-    """One image with its label; `z` takes the slices from z[0] to z[1] - 1 of both files."""
+    """One image with its label; `z` takes the slices from z[0] to z[1] - 1 of both files.
+
+    With `slices` the label file holds only these slices of the image file, in this order, and all others are without a
+    label; `z` then takes slices of the image alone.
+    """
 
     name: Name
     split: Split
@@ -57,6 +66,7 @@ class Case(Strict):
     image_sha256: Sha256 | None = None
     label_sha256: Sha256 | None = None
     z: tuple[int, int] | None = None
+    slices: tuple[Layer, ...] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -64,11 +74,16 @@ class Case(Strict):
             raise ValueError(f"case {self.name!r} has the same file as image and label")
         if self.z is not None and not 0 <= self.z[0] < self.z[1]:
             raise ValueError(f"case {self.name!r}: z = {list(self.z)} is no range [first, one past the last]")
+        _distinct(f"slice of case {self.name!r}", [str(z) for z in self.slices or ()])
+        first, last = self.z or (0, math.inf)
+        outside = [z for z in self.slices or () if not first <= z < last]
+        if outside:
+            raise ValueError(f"case {self.name!r}: slice {outside[0]} has a label, but is not among z = {self.z}")
         return self
 
 
 class Domain(Strict):
-    """Cases of one material and scanner; `labels` maps a value in the label files to a class index."""
+    """Cases of one material and scanner; `labels` maps a value in the label files to a class index or "ignore"."""
 
     name: Name
     labels: dict[int, ClassIndex] = Field(min_length=1)
@@ -99,7 +114,7 @@ class Manifest(Strict):
         _distinct("domain", [domain.name for domain in self.domain])
         for domain in self.domain:
             for value, index in domain.labels.items():
-                if index >= len(self.classes):
+                if index != UNLABELLED and index >= len(self.classes):
                     raise ValueError(
                         f"domain {domain.name!r}: label {value} goes to class {index}, "
                         f"but there are {len(self.classes)} classes"
@@ -150,6 +165,12 @@ class Located:
     label: Path
     classes: int
 
+    @property
+    def slices(self) -> tuple[int, ...] | None:
+        """Which slices of those that are taken of the image the label file holds; None: all."""
+        first = self.case.z[0] if self.case.z else 0
+        return None if self.case.slices is None else tuple(z - first for z in self.case.slices)
+
 
 def read_manifest(path: str | Path) -> Manifest:
     """Reads a manifest; splits that share a file are refused already here.
@@ -166,7 +187,14 @@ def overlap(domain: str, case: Case, other_domain: str, other: Case) -> str:
     """What to say of two cases that share slices."""
     pair = f"{domain}/{case.name} ({case.split}) and {other_domain}/{other.name} ({other.split})"
     fault = "splits overlap" if case.split != other.split else "the same image is named twice"
-    return f"{fault}: {pair} share slices of their images: give each slice to one case"
+    shared = _shared(case.z, other.z) if case.image == other.image else ""
+    return f"{fault}: {pair} share slices{shared} of their images: give each slice to one case"
+
+
+def _shared(a: tuple[int, int] | None, b: tuple[int, int] | None) -> str:
+    """Which slices two cases of one file share; nothing to say where both take all of them."""
+    cuts = [cut for cut in (a, b) if cut is not None]
+    return f" {max(cut[0] for cut in cuts)} to {min(cut[1] for cut in cuts) - 1}" if cuts else ""
 
 
 def _overlap(a: tuple[int, int] | None, b: tuple[int, int] | None) -> bool:

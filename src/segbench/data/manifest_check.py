@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from segbench.data.manifest import Located, Manifest, overlap
-from segbench.data.manifest_load import hashes, to_classes, volumes
+from segbench.data.manifest import UNLABELLED, Located, Manifest, overlap
+from segbench.data.manifest_load import classes_of, hashes, volumes
 from segbench.errors import InputError
 from segbench.io import blocks, check_image, open_volume
 from segbench.volume import Float32, UInt8, Volume
@@ -32,7 +32,7 @@ class CaseSummary:
         shape: Voxels along (Z, Y, X).
         dtype: Type of the image's voxels.
         voxel_um: Voxel size, None where unknown.
-        shares: Fraction of voxels of each class.
+        shares: Fraction of the labelled voxels of each class.
         alignment: Share of the grey-value variance that the label explains, in [0, 1].
     """
 
@@ -94,17 +94,20 @@ def _check_case(manifest: Manifest, located: Located) -> tuple[CaseSummary, set[
     doubts = _missing_hashes(located)
     image, label = volumes(located)
     check_image(image)
-    counts = np.zeros(len(manifest.classes), dtype=np.int64)
+    counts = np.zeros(UNLABELLED + 1, dtype=np.int64)
     slices: set[bytes] = set()
     for part in blocks(image):
-        counts += np.bincount(to_classes(label, part, located.domain.labels).ravel(), minlength=len(counts))
+        counts += np.bincount(classes_of(located, label, part).ravel(), minlength=len(counts))
         slices |= {_digest(plane) for plane in np.asarray(image.data[part]) if plane.min() != plane.max()}
+    counts = counts[: len(manifest.classes)]
+    if not counts.any():
+        raise InputError(f'{located.label}: no labelled voxel: all of its values mean "ignore"')
     doubts += [
         f"class {name!r} is absent from the label"
         for name, count in zip(manifest.classes, counts, strict=True)
         if not count
     ]
-    alignment, doubt = _alignment(image, label, located.domain.labels)
+    alignment, doubt = _alignment(located, image, label)
     doubts += [doubt] if doubt else []
     own = open_volume(located.image).voxel_um
     if own and image.voxel_um and not np.allclose(own, image.voxel_um, rtol=0.01):
@@ -130,19 +133,20 @@ def _digest(plane: Float32) -> bytes:
     return hashlib.blake2b(values.tobytes() + repr(values.shape).encode(), digest_size=16).digest()
 
 
-def _alignment(image: Volume, label: Volume, mapping: dict[int, int]) -> tuple[float, str | None]:
+def _alignment(located: Located, image: Volume, label: Volume) -> tuple[float, str | None]:
     """Variance explained by the label as it lies, and a doubt if it explains more when flipped or shifted."""
     depth = image.shape[0]
     half = np.linspace(0, depth - 1, min(depth, ALIGN_SLICES)).round().astype(int)
-    picked = sorted({*half.tolist(), *(depth - 1 - half).tolist()})  # symmetric: reversed order stays comparable
+    # symmetric: reversed order stays comparable
+    picked = sorted(located.slices or {*half.tolist(), *(depth - 1 - half).tolist()})[: 2 * ALIGN_SLICES]
     grey = np.stack([np.asarray(image.data[z], dtype=np.float32) for z in picked])
-    classes = np.stack([to_classes(label, slice(z, z + 1), mapping)[0] for z in picked])
+    classes = np.stack([classes_of(located, label, slice(z, z + 1))[0] for z in picked])
     as_is = explained(grey, classes)
     if np.isnan(as_is):
         return as_is, None
     moved = {"flipped along Y": classes[:, ::-1], "flipped along X": classes[:, :, ::-1]}
     moved["turned by 180 degrees"] = classes[:, ::-1, ::-1]
-    if len(picked) > 1:
+    if len(picked) > 1 and located.slices is None:
         moved["with its slices reversed"] = classes[::-1]
     if classes.shape[1] == classes.shape[2]:
         moved["transposed"] = classes.swapaxes(1, 2)
@@ -165,11 +169,12 @@ def _alignment(image: Volume, label: Volume, mapping: dict[int, int]) -> tuple[f
 
 
 def explained(grey: Float32, classes: UInt8) -> float:
-    """Share of the variance of `grey` between classes; NaN where there is but one class or one grey."""
-    flat = grey.ravel().astype(np.float64)
-    flat -= flat.mean()
-    counts = np.bincount(classes.ravel())
-    sums = np.bincount(classes.ravel(), weights=flat)
+    """Share of the variance of `grey` between classes, of labelled voxels; NaN of but one class or one grey."""
+    known = classes != UNLABELLED
+    flat, named = grey[known].astype(np.float64), classes[known]
+    flat -= flat.mean() if flat.size else 0.0
+    counts = np.bincount(named)
+    sums = np.bincount(named, weights=flat)
     total = float(flat @ flat)
     if np.count_nonzero(counts) < 2 or total == 0:
         return float("nan")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from segbench.data.manifest import Located, Split
+from segbench.data.manifest import UNLABELLED, Located, Split
 from segbench.errors import InputError
 from segbench.io import blocks, depth_range, file_sha256, open_volume, read_labels
 from segbench.io.location import locate
@@ -22,7 +22,7 @@ class LoadedCase:
         name: Name of the case.
         split: train, validation or test.
         image: The image, lazy.
-        label: Class indices, the shape of the image.
+        label: Class indices, the shape of the image; `UNLABELLED` where there is no label.
         sha256: Of what was read: both files, arrays in them, the slices taken and the label map; for provenance.
     """
 
@@ -63,6 +63,8 @@ def case_hash(located: Located) -> str:
     inner = [locate(path).inner for path in (located.image, located.label)]
     if any(inner):
         digest.update(repr(inner).encode())
+    if located.case.slices is not None:
+        digest.update(repr(("slices", located.case.slices)).encode())
     return digest.hexdigest()
 
 
@@ -74,14 +76,19 @@ def load_case(located: Located) -> LoadedCase:
     """
     found = case_hash(located)
     image, label = volumes(located)
-    classes = np.concatenate([to_classes(label, part, located.domain.labels) for part in blocks(label)])
+    classes = np.concatenate([classes_of(located, label, part) for part in blocks(image)])
     names = (located.domain.name, located.case.name, located.case.split)
     return LoadedCase(*names, image, classes, found)
 
 
 def volumes(located: Located) -> tuple[Volume, Volume]:
-    """Image and raw label of a case, lazy, of equal shape, with the voxel size that the manifest states."""
+    """Image and raw label of a case, lazy, with the voxel size that the manifest states.
+
+    Their shapes are equal, or the label has the slices that the case names.
+    """
     image, label = open_volume(located.image, located.domain.voxel_um), read_labels(located.label)
+    if located.case.slices is not None:
+        return _with_slices(located, image, label)
     if image.shape != label.shape:
         raise InputError(
             f"{located.label}: shape {label.shape}, but {located.image.name} has {image.shape}: "
@@ -93,6 +100,33 @@ def volumes(located: Located) -> tuple[Volume, Volume]:
     if stop > image.shape[0]:
         raise InputError(f"{located.image}: {image.shape[0]} slices, but z asks for {start} to {stop - 1}")
     return depth_range(image, start, stop), depth_range(label, start, stop)
+
+
+def _with_slices(located: Located, image: Volume, label: Volume) -> tuple[Volume, Volume]:
+    named = located.case.slices or ()
+    wanted = (len(named), *image.shape[1:])
+    if label.shape != wanted:
+        raise InputError(
+            f"{located.label}: shape {label.shape}, but slices names {len(named)} of {located.image.name} "
+            f"{image.shape}, so it has to be {wanted}"
+        )
+    start, stop = located.case.z or (0, image.shape[0])
+    last = max(*named, stop - 1)
+    if last >= image.shape[0]:
+        raise InputError(f"{located.image}: {image.shape[0]} slices, counted from 0, but the manifest names {last}")
+    return depth_range(image, start, stop), label
+
+
+def classes_of(located: Located, label: Volume, part: slice) -> UInt8:
+    """Class indices of the slices `part` of a case's image; `label` as `volumes` returned it."""
+    mapping = located.domain.labels
+    if located.slices is None:
+        return to_classes(label, part, mapping)
+    out = np.full((part.stop - part.start, *label.shape[1:]), UNLABELLED, dtype=np.uint8)
+    for number, z in enumerate(located.slices):
+        if part.start <= z < part.stop:
+            out[z - part.start] = to_classes(label, slice(number, number + 1), mapping)[0]
+    return out
 
 
 def to_classes(label: Volume, part: slice, mapping: dict[int, int]) -> UInt8:

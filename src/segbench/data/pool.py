@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from segbench.data import battery16
 from segbench.data import cache as disk
@@ -22,11 +23,19 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Sample:
-    """A volume to learn from or to validate on: normalised image and label, both (Z, Y, X)."""
+    """A volume to learn from or to validate on: normalised image and label, both (Z, Y, X).
+
+    Attributes:
+        domain: What it is, in a word.
+        image: Normalised.
+        label: Classes; `manifest.UNLABELLED` where there is none.
+        labelled: Indices into the flat label of the voxels that have one, to draw crops around; None: all have.
+    """
 
     domain: str
     image: Float32
     label: UInt8
+    labelled: npt.NDArray[np.int64] | None = None
 
 
 Plan = tuple[tuple[Domain, int], ...]
