@@ -17,6 +17,7 @@ NETWORKS = {
     "vnet-battery": "segbench.nets.vnet_battery:VNetBattery",
     "unet2d-battery": "segbench.nets.unet2d_battery:UNet2dBattery",
     "unet2d-matphase": "segbench.nets.unet2d_matphase:UNet2dMatPhase",
+    "unet-modular": "segbench.nets.modular:ModularUNet",
     "unet": "segbench.nets.baselines:UNet",
     "unetpp": "segbench.nets.baselines:UNetPlusPlus",
     "manet": "segbench.nets.baselines:MANet",

@@ -17,6 +17,7 @@ class Network(nn.Module):
         border: What convolutions see past the edge: zeros, or the border replicated.
         fixed_tile: The answer depends on the tile's size, as with group norm.
         classes: How many it tells apart: two share one logit, more have a logit each.
+        context: Voxels along (Z, Y, X) on either side of a training box that are seen and not labelled (`inside`).
     """
 
     sites: Sequence[Site] = ()
@@ -24,10 +25,18 @@ class Network(nn.Module):
     border: Literal["zero", "replicate"] = "zero"
     fixed_tile: bool = False
     classes: int = 2
+    context: tuple[int, int, int] = (0, 0, 0)
+
+    def begin(self, seed: int, step: int) -> None:
+        """Told before each training step, for what it draws itself: the step is to be a function of both."""
 
     def forward(self, image: Tensor, masks: Tensor) -> Tensor:
         """Logits [T, K, Z, Y, X] of an image [1 or T, 1, Z, Y, X] under masks [T, channels]."""
         raise NotImplementedError
+
+    def inside(self, image: Tensor, masks: Tensor) -> Tensor:
+        """Logits of an image less `context` on either side: what training asks for."""
+        return self(image, masks)  # type: ignore[no-any-return]
 
     def parameter_count(self) -> int:
         """Trainable parameters."""

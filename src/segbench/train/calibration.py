@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
+from segbench.data.manifest import UNLABELLED
 from segbench.data.pool import Sample
 from segbench.nets.network import Network
 from segbench.train.loop import validation_logits
@@ -37,22 +38,27 @@ def fit(logits: Floats, label: Floats) -> tuple[float, float]:
     return float(np.exp(found.x[0])), float(found.x[1])
 
 
-def calibrate(network: Network, samples: Sequence[Sample], recipe: Recipe, on: str) -> CalibrationCard:
-    """Calibrates a trained network of two classes; `on` says in words on what."""
+def calibrate(network: Network, samples: Sequence[Sample], recipe: Recipe, on: str) -> CalibrationCard | None:
+    """Calibrates a trained network of two classes; `on` says in words on what. None: only one class is there."""
     said: list[Floats] = []
     labels: list[Floats] = []
     for sample, volume in validation_logits(network, samples, recipe):
-        said.append(volume[:, 0].reshape(len(volume), -1)[:, ::EVERY].astype(np.float64))
-        labels.append(sample.label.reshape(-1)[::EVERY].astype(np.float64))
+        label = sample.label.reshape(-1)
+        known = np.flatnonzero(label != UNLABELLED)
+        known = known[::EVERY] if len(known) == len(label) else known  # few labels are all needed
+        said.append(volume[:, 0].reshape(len(volume), -1)[:, known].astype(np.float64))
+        labels.append(label[known].astype(np.float64))
     logits: Floats = np.concatenate(said, axis=1)
-    label: Floats = np.concatenate(labels)
-    scale, shift = fit(logits, label)
+    known_label: Floats = np.concatenate(labels)
+    if known_label.min() == known_label.max():
+        return None  # the fit would be that all is this class
+    scale, shift = fit(logits, known_label)
     return CalibrationCard(
         scale=scale,
         shift=shift,
         on=on,
-        nll_before=nll(_mean(logits, 1.0, 0.0), label),
-        nll_after=nll(_mean(logits, scale, shift), label),
+        nll_before=nll(_mean(logits, 1.0, 0.0), known_label),
+        nll_after=nll(_mean(logits, scale, shift), known_label),
     )
 
 

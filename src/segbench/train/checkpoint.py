@@ -48,13 +48,15 @@ def save(
         tensors |= {f"average.{k}": v for k, v in average.state().items()}
     for number, values in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{number}.{k}": torch.as_tensor(v) for k, v in values.items()}
+    # PyTorch's own optimisers count the steps of each tensor, others those of a group
+    counted = {str(n): group["step"] for n, group in enumerate(optimiser.param_groups) if "step" in group}
     metadata = {
         "run": run,
         "step": str(state.step),
         "seconds": str(state.seconds),
         "processor_s": str(state.processor_s),
         "history": json.dumps(state.history),
-    }
+    } | ({"group_steps": json.dumps(counted)} if counted else {})
     temporary = path.with_suffix(".part")
     save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata=metadata)
     with temporary.open("rb") as file:
@@ -86,7 +88,10 @@ def restore(
         if key.startswith("optimiser."):
             _, number, name = key.split(".", 2)
             slots.setdefault(int(number), {})[name] = value
-    optimiser.load_state_dict({"state": slots, "param_groups": optimiser.state_dict()["param_groups"]})
+    groups = optimiser.state_dict()["param_groups"]
+    for number, steps in json.loads(metadata.get("group_steps", "{}")).items():
+        groups[int(number)]["step"] = steps
+    optimiser.load_state_dict({"state": slots, "param_groups": groups})
     return State(
         int(metadata["step"]),
         float(metadata["seconds"]),

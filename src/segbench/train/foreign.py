@@ -24,7 +24,8 @@ from segbench.io import file_sha256, write_bytes
 from segbench.normalisation import Normalisation, fit
 from segbench.recipe import read_toml
 from segbench.resources import folder
-from segbench.train.recipe import DataRecipe, Recipe
+from segbench.train.recipe import Recipe
+from segbench.train.sources import DataRecipe
 from segbench.volume import Float32, Volume
 from segbench.zoo import CARD, Model, find
 from segbench.zoo.card import Card, FileCard, ForeignCard

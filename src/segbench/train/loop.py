@@ -11,25 +11,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from segbench import nets
 from segbench.data import pool
 from segbench.data.augmentation import augment, crop
+from segbench.data.manifest import UNLABELLED
 from segbench.data.pool import Sample
-from segbench.errors import InputError
 from segbench.masks import SAMPLES, masks, ones
 from segbench.metrics.counts import confusion
 from segbench.metrics.overlap import accuracy, miou
-from segbench.nets import weights
 from segbench.nets.network import Network
 from segbench.train.average import Average
 from segbench.train.checkpoint import Record, State, restore, save
+from segbench.train.labelled import labelled
+from segbench.train.layers import layers
 from segbench.train.losses import class_weights, loss
-from segbench.train.recipe import DataRecipe, OptimiserRecipe, Recipe
+from segbench.train.optimisers import learning_rate, make_optimiser
+from segbench.train.recipe import Recipe
 from segbench.train.slices import slices
+from segbench.train.sources import FibRecipe, FibreRecipe, ManifestRecipe
+from segbench.train.start import started
 from segbench.volume import UInt8
-from segbench.zoo import find
 from segbench.zoo.card import CalibrationCard
 
 Report = Callable[[Record], None]
@@ -46,18 +48,9 @@ def recipe_hash(recipe: Recipe) -> str:
         left["mean"] = True
     if recipe.normalisation.mode == "z-score":
         left["normalisation"] = {"mode"}
+    if recipe.loss.kind == "cross-entropy":
+        left["loss"] = {"kind", "per_class"}
     return hashlib.sha256(recipe.model_dump_json(exclude=left).encode()).hexdigest()
-
-
-def learning_rate(step: float, steps: int, recipe: OptimiserRecipe) -> float:
-    """The rate of the step that comes after `step` steps; of a budget, the steps that its used share stands for."""
-    if step < recipe.warmup_steps:
-        return recipe.learning_rate * (step + 1) / recipe.warmup_steps
-    if recipe.schedule == "sandia":
-        epoch = step // recipe.steps_per_epoch
-        return recipe.learning_rate * math.exp(0.01 * min(0, 10 - epoch))
-    done = (step - recipe.warmup_steps) / max(1, steps - recipe.warmup_steps)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def make_batch(samples: Sequence[Sample], recipe: Recipe, step: int) -> tuple[Tensor, Tensor]:
@@ -66,12 +59,20 @@ def make_batch(samples: Sequence[Sample], recipe: Recipe, step: int) -> tuple[Te
     images, labels = [], []
     for _ in range(recipe.batch):
         chosen = samples[int(rng.integers(len(samples)))]
-        image, label = crop(chosen.image, chosen.label, recipe.crop, recipe.augmentation, rng)
+        image, label = crop(chosen.image, chosen.label, recipe.crop, recipe.augmentation, rng, _place(chosen, rng))
         image = augment(image, recipe.augmentation, rng)
         images.append(np.broadcast_to(image, recipe.crop))
         labels.append(np.broadcast_to(label, recipe.crop))
     target = torch.from_numpy(np.stack(labels))
     return torch.from_numpy(np.stack(images)[:, None]), target.long() if recipe.softmax else target[:, None].float()
+
+
+def _place(sample: Sample, rng: np.random.Generator) -> tuple[int, int, int] | None:
+    """A labelled voxel, where not all are."""
+    if sample.labelled is None:
+        return None
+    z, y, x = np.unravel_index(int(rng.choice(sample.labelled)), sample.label.shape)
+    return int(z), int(y), int(x)
 
 
 def step_masks(network: Network, recipe: Recipe, step: int) -> Tensor:
@@ -101,7 +102,9 @@ def validate(
     classes = len(recipe.classes)
     counts = np.zeros((classes, classes), dtype=np.int64)
     for sample, logits in validation_logits(network, samples, recipe):
-        counts += confusion(sample.label, _labels(torch.from_numpy(logits), recipe, calibration), classes)
+        known = sample.label != UNLABELLED
+        found = _labels(torch.from_numpy(logits), recipe, calibration)
+        counts += confusion(sample.label[known], found[known], classes)
     return {"validation_accuracy": accuracy(counts), "validation_miou": miou(counts)}
 
 
@@ -119,19 +122,16 @@ def _autocast(recipe: Recipe) -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16")
 
 
-def make_optimiser(network: nn.Module, recipe: OptimiserRecipe) -> torch.optim.Optimizer:
-    """The optimiser of a recipe, fused."""
-    if recipe.kind == "adam":
-        return torch.optim.Adam(network.parameters(), recipe.learning_rate, fused=True)
-    return torch.optim.AdamW(network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
-
-
 def training_data(
     recipe: Recipe, cache: Path, progress: pool.Progress | None = None
 ) -> tuple[list[Sample], list[Sample]]:
     """The recipe's training and validation volumes, or slices."""
     data = recipe.data
-    if not isinstance(data, DataRecipe):
+    if isinstance(data, ManifestRecipe):
+        return labelled(recipe)
+    if isinstance(data, FibreRecipe):
+        return layers(data, recipe.normalisation, progress)
+    if isinstance(data, FibRecipe):
         return slices(data, recipe.normalisation, progress)
     plan = pool.plan(data.domains, data.volumes_per_domain, data.randomised, data.first_seed, data.wide)
     paths = pool.make(plan, data.size, cache, progress)
@@ -140,25 +140,6 @@ def training_data(
         for path, (domain, _) in zip(paths, plan, strict=True)
     ]
     return samples, pool.phantoms(data.validation, recipe.normalisation)
-
-
-def started(recipe: Recipe) -> Network:
-    """The network as it is before the first step.
-
-    Raises:
-        InputError: There is no model of the name that it is to start from, or it is another network; or the network
-            tells another number of classes apart.
-    """
-    torch.manual_seed(recipe.seed)
-    network = nets.build(recipe.network.kind, **recipe.network.options)
-    if network.classes != len(recipe.classes):
-        raise InputError(
-            f"recipe {recipe.name}: {recipe.network.kind} tells {network.classes} classes apart, not "
-            f"{len(recipe.classes)} ({', '.join(recipe.classes)}): set network.options.classes"
-        )
-    if recipe.start is not None:
-        weights.load(network, find(recipe.start).weights)
-    return network
 
 
 def fit(
@@ -215,6 +196,13 @@ def fit(
     return result.eval(), state
 
 
+def inside(target: Tensor, context: tuple[int, int, int]) -> Tensor:
+    """Targets [..., Z, Y, X] less what is context on either side: what `Network.inside` has logits of."""
+    for axis, beside in zip((-3, -2, -1), context, strict=True):
+        target = target.narrow(axis, beside, target.shape[axis] - 2 * beside)
+    return target
+
+
 def _reached(state: State, recipe: Recipe, budget_s: float) -> float:
     """Steps of the schedule that are done, or that the used share of the budget stands for, if that is more."""
     return max(state.step, recipe.steps * state.processor_s / budget_s) if budget_s < math.inf else state.step
@@ -224,8 +212,8 @@ def _class_weights(samples: Sequence[Sample], recipe: Recipe) -> Tensor | None:
     """Of more than two classes, by their shares of all training images; two go by the shares of each batch."""
     if not recipe.softmax or not recipe.loss.balance:
         return None
-    counts = sum(np.bincount(sample.label.ravel(), minlength=len(recipe.classes)) for sample in samples)
-    return class_weights(np.asarray(counts), recipe.loss.balance)
+    counts = sum(np.bincount(sample.label.ravel(), minlength=UNLABELLED + 1) for sample in samples)
+    return class_weights(np.asarray(counts)[: len(recipe.classes)], recipe.loss.balance)
 
 
 def _step(
@@ -240,9 +228,10 @@ def _step(
 ) -> Record:
     for group in optimiser.param_groups:
         group["lr"] = rate
+    network.begin(recipe.seed, step)
     with _autocast(recipe):
-        logits = network(images, step_masks(network, recipe, step))
-    value = loss(logits, target, recipe.loss, weights)
+        logits = network.inside(images, step_masks(network, recipe, step))
+    value = loss(logits, inside(target, network.context), recipe.loss, weights)
     optimiser.zero_grad(set_to_none=True)
     value.backward()  # type: ignore[no-untyped-call]
     if recipe.optimiser.clip_norm is not None:

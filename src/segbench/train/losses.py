@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segbench.data.manifest import UNLABELLED
 from segbench.train.recipe import LossRecipe
 
 
@@ -49,10 +50,18 @@ def loss(logits: Tensor, target: Tensor, recipe: LossRecipe, weights: Tensor | N
 
     Args:
         logits: [B, 1, Z, Y, X] of two classes, [B, K, Z, Y, X] of more.
-        target: 0/1 of the same shape, or classes [B, Z, Y, X] as integers.
+        target: 0/1 of the same shape, or classes [B, Z, Y, X] as integers; `UNLABELLED` voxels count for nothing.
         recipe: Of the loss.
         weights: Of each of K classes (`class_weights`); None weighs voxels alike.
     """
+    known = target != UNLABELLED
+    if not bool(known.all()):
+        if not bool(known.any()):
+            return logits.float().sum() * 0  # of no voxel the mean would be undefined
+        if logits.shape[1] == 1:
+            logits, target = logits[known][:, None], target[known][:, None]  # [N, 1]
+        else:
+            logits, target = logits.movedim(1, -1)[known], target[known]  # [N, K] and [N]
     return (
         _binary(logits.float(), target, recipe)
         if logits.shape[1] == 1
@@ -60,16 +69,39 @@ def loss(logits: Tensor, target: Tensor, recipe: LossRecipe, weights: Tensor | N
     )
 
 
+def jaccard2(classes: Sequence[tuple[Tensor, Tensor]], per_class: bool) -> Tensor:
+    """1 - (I + 1) / (U + 1) with I = sum y p and U = sum y + sum p^2 - I, the loss of the tomo2seg study; 0 is perfect.
+
+    Args:
+        classes: Probability and 0/1 target of each class.
+        per_class: The mean over classes; otherwise sums go over all of them, and large classes decide.
+    """
+    shared = torch.stack([(p * y).sum() for p, y in classes])
+    union = torch.stack([y.sum() + (p * p).sum() for p, y in classes]) - shared
+    if not per_class:
+        shared, union = shared.sum(), union.sum()
+    return (1 - (shared + 1) / (union + 1)).mean()
+
+
 def _softmax(logits: Tensor, target: Tensor, recipe: LossRecipe, weights: Tensor | None) -> Tensor:
+    if recipe.kind == "jaccard2":
+        return jaccard2(_pairs(logits, target), recipe.per_class)
     value = F.cross_entropy(logits, target, weight=weights)
     if recipe.jaccard:
-        shares = torch.softmax(logits, dim=1)
-        pairs = [(shares[:, k], (target == k).to(shares.dtype)) for k in range(shares.shape[1])]
-        value = value + recipe.jaccard * _soft_jaccard(pairs)
+        value = value + recipe.jaccard * _soft_jaccard(_pairs(logits, target))
     return value
 
 
+def _pairs(logits: Tensor, target: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Probability and 0/1 target of each class."""
+    shares = torch.softmax(logits, dim=1)
+    return [(shares[:, k], (target == k).to(shares.dtype)) for k in range(shares.shape[1])]
+
+
 def _binary(logits: Tensor, target: Tensor, recipe: LossRecipe) -> Tensor:
+    if recipe.kind == "jaccard2":
+        p = torch.sigmoid(logits)
+        return jaccard2([(1 - p, 1 - target), (p, target)], recipe.per_class)
     weights = balanced_weights(target, recipe.balance) if recipe.balance else None
     value = F.binary_cross_entropy_with_logits(logits, target, weight=weights)
     if recipe.jaccard:

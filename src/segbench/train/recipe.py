@@ -2,13 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from segbench.data import fib
 from segbench.data.augmentation import Augmentation
-from segbench.data.randomisation import Family
 from segbench.normalisation import Normalisation
 from segbench.recipe import Strict
+from segbench.train.sources import Data
 
 Triple = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]]
 
@@ -24,91 +23,55 @@ class NetworkRecipe(Strict):
     options: dict[str, Any] = {}
 
 
-class DataRecipe(Strict):
-    """Simulated training volumes.
-
-    Attributes:
-        domains: Domains of battery16 by name; each gives `volumes_per_domain` volumes.
-        volumes_per_domain: Volumes of each named domain.
-        randomised: Volumes of randomised domains, none of which is one of the sixteen.
-        size: Edge of a volume in voxels.
-        first_seed: Seed of the first volume, counting up; the benchmark's own volumes have seed 0.
-        labels: Learn from the true phases or from the human-like labels (the study's situation).
-        wide: Families of properties that randomised domains draw from wide ranges.
-        validation: How many phantoms, volumes of another simulator, are validated on.
-    """
-
-    domains: tuple[str, ...] = ()
-    volumes_per_domain: int = Field(default=1, ge=1)
-    randomised: int = Field(default=0, ge=0)
-    size: int = Field(default=96, ge=32)
-    first_seed: int = Field(default=1000, ge=1)
-    labels: Literal["truth", "human"] = "truth"
-    wide: tuple[Family, ...] = ()
-    validation: int = Field(default=4, ge=1)
-
-
-class FibRecipe(Strict):
-    """Training slices of battery-fib.
-
-    Attributes:
-        source: The data set.
-        split: "clean" or "paper"; see `data.fib.split`.
-        images: Of the training images only so many, evenly spread; None for all.
-        seed: Of the volume.
-    """
-
-    source: Literal["battery-fib"]
-    split: Literal["clean", "paper"] = "clean"
-    images: int | None = Field(default=None, ge=1)
-    seed: int = Field(default=0, ge=0)
-
-
-def _source(value: object) -> str:
-    """Which recipe of data is meant: only those of slices name their source."""
-    named = "source" in value if isinstance(value, dict) else isinstance(value, FibRecipe)
-    return "slices" if named else "volumes"
-
-
-Data = Annotated[Annotated[DataRecipe, Tag("volumes")] | Annotated[FibRecipe, Tag("slices")], Discriminator(_source)]
-
-
 class OptimiserRecipe(Strict):
-    """Adam or AdamW and its schedule.
+    """The optimiser and its schedule.
 
     Attributes:
-        kind: The optimiser.
+        kind: The optimiser; AdaBelief is rectified, with an epsilon of 1e-14, as the tomo2seg study has it.
         learning_rate: Its highest value.
         weight_decay: Decoupled, AdamW only.
         warmup_steps: Linear rise from zero.
-        schedule: "cosine" falls to zero at the last step; "sandia" is exp(0.01 (10 - epoch)) after epoch 10.
+        schedule: "cosine" falls to zero at the last step; "sandia" is exp(0.01 (10 - epoch)) after epoch 10;
+            "constant-then-linear" is constant for half of the steps, then falls to a tenth.
         steps_per_epoch: What the sandia schedule counts as an epoch.
         clip_norm: Gradients are clipped to this norm.
         average: Decay of the moving average of the weights that is validated and released; None: the last weights.
     """
 
-    kind: Literal["adam", "adamw"] = "adamw"
+    kind: Literal["adam", "adamw", "adabelief"] = "adamw"
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     warmup_steps: int = Field(default=0, ge=0)
-    schedule: Literal["cosine", "sandia"] = "cosine"
+    schedule: Literal["cosine", "sandia", "constant-then-linear"] = "cosine"
     steps_per_epoch: int = Field(default=100, ge=1)
     clip_norm: float | None = Field(default=None, gt=0)
     average: float | None = Field(default=None, gt=0, lt=1)
 
 
 class LossRecipe(Strict):
-    """Cross-entropy, weighted against class imbalance, plus soft Jaccard.
+    """Cross-entropy, weighted against class imbalance, plus soft Jaccard; or Jaccard2 alone.
 
     Attributes:
+        kind: "jaccard2" has squared probabilities in its union, and neither balance nor jaccard.
+        per_class: Jaccard2 of each class, and their mean; otherwise one of all classes together.
         balance: 0 weighs voxels alike, 1 weighs classes alike. Between them, two classes weigh what lies between by the
             shares of the batch; more classes weigh (share in the training images)^-balance, so that 0.5 is the inverse
             square root.
         jaccard: Weight of the soft Jaccard loss, mean over classes; it does not see imbalance.
     """
 
+    kind: Literal["cross-entropy", "jaccard2"] = "cross-entropy"
+    per_class: bool = False
     balance: float = Field(default=0.0, ge=0, le=1)
     jaccard: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> "LossRecipe":
+        if self.kind == "jaccard2" and (self.balance or self.jaccard):
+            raise ValueError("jaccard2 stands alone: balance and jaccard are of cross-entropy")
+        if self.kind == "cross-entropy" and self.per_class:
+            raise ValueError("per_class is of jaccard2")
+        return self
 
 
 class TileRecipe(Strict):
@@ -166,15 +129,7 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
-        if isinstance(self.data, FibRecipe):
-            if self.classes != fib.CLASSES:
-                raise ValueError(f"the classes of {self.data.source} are {list(fib.CLASSES)}, not {list(self.classes)}")
-            if self.crop[0] != 1:
-                raise ValueError(f"a crop of slices is 1 deep, not {self.crop[0]}: crop = [1, Y, X]")
-            if self.augmentation.symmetries is True:
-                raise ValueError('slices keep their axes: augmentation.symmetries is "flips" or false')
-        elif len(self.classes) != 2:
-            raise ValueError(f"simulated volumes have two classes, not {len(self.classes)}")
+        self.data.check(self.classes, self.crop, self.augmentation)
         if self.softmax and self.augmentation.scaled:
             raise ValueError(f"augmentation.scaled rescales labels of two classes, not of {len(self.classes)}")
         if self.softmax and self.calibrate and "calibrate" in self.model_fields_set:

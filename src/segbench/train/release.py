@@ -15,12 +15,13 @@ from segbench.hardware import cores, processor
 from segbench.io.files import file_sha256
 from segbench.nets import weights
 from segbench.nets.network import Network
+from segbench.train import labelled, layers, slices, start
 from segbench.train.calibration import calibrate
 from segbench.train.checkpoint import State
 from segbench.train.loop import validate
-from segbench.train.recipe import DataRecipe, FibRecipe, Recipe
-from segbench.train.slices import said
-from segbench.zoo import CARD, Model, find
+from segbench.train.recipe import Recipe
+from segbench.train.sources import DataRecipe, FibRecipe, FibreRecipe, ManifestRecipe
+from segbench.zoo import CARD, Model
 from segbench.zoo.card import Card, FileCard, FilesCard, InputCard, NetworkCard, TrainingCard
 from segbench.zoo.page import page
 
@@ -48,7 +49,7 @@ def release(
         state: Where the training ended.
         held_back: What is validated, calibrated and measured on.
         out: Folder of the model.
-        images: How many it was trained on; said of slices.
+        images: How many it was trained on; said of slices and layers.
         budget_s: Of the training's processor time, if it had one.
     """
     weights.round_weights(network)
@@ -60,7 +61,9 @@ def release(
     graph.export(network, out / GRAPH)
     seen = [sample.image for sample in held_back]
     measured = (
-        ranges.make(out / GRAPH, seen, network.sites, on if recipe.softmax else "") if ranges.measurable() else None
+        ranges.make(out / GRAPH, seen, network.sites, "" if isinstance(recipe.data, DataRecipe) else on)
+        if ranges.measurable()
+        else None
     )
     losses = [float(record["loss"] or np.nan) for record in state.history[-100:]]
     card = Card(
@@ -93,10 +96,10 @@ def release(
         training=TrainingCard(
             recipe=recipe_file.name,
             recipe_sha256=file_sha256(recipe_file),
-            start=None if recipe.start is None else started(recipe.start),
+            start=start.said(recipe),
             data=_data(recipe, images),
             domains=recipe.data.domains if isinstance(recipe.data, DataRecipe) else (),
-            labels=recipe.data.labels if isinstance(recipe.data, DataRecipe) else "cleaned human-like",
+            labels=_labels(recipe),
             seed=recipe.seed,
             steps=state.step,
             batch=recipe.batch,
@@ -108,7 +111,7 @@ def release(
             torch=str(torch.__version__),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             loss=float(np.mean(losses)),
-            validation=on if isinstance(recipe.data, FibRecipe) else None,
+            validation=None if isinstance(recipe.data, DataRecipe) else on,
             validation_accuracy=float(scores["validation_accuracy"] or np.nan),
             validation_miou=float(scores["validation_miou"] or np.nan),
         ),
@@ -120,26 +123,32 @@ def release(
     return card
 
 
-def started(name: str) -> str:
-    """Which weights a training started from, in words."""
-    model = find(name)
-    own = model.card.training
-    return (
-        f"{model.card.name} {model.card.version}, seed {own.seed}, {own.steps} steps "
-        f"(weights {model.card.files.weights.sha256[:12]})"
-    )
-
-
 def _held_back(recipe: Recipe, count: int) -> str:
+    if isinstance(recipe.data, ManifestRecipe):
+        return labelled.held_back(recipe.data)
     if isinstance(recipe.data, FibRecipe):
         return f"{count} validation slices of {recipe.data.source} ({recipe.data.split} split)"
+    if isinstance(recipe.data, FibreRecipe):
+        return f"{count} slabs of {layers.DEEP} validation layers of {recipe.data.source}"
     return f"{count} phantoms (version {PHANTOM_VERSION})"
+
+
+def _labels(recipe: Recipe) -> str:
+    if isinstance(recipe.data, DataRecipe):
+        return recipe.data.labels
+    if isinstance(recipe.data, FibreRecipe):
+        return "truth"
+    return "cleaned human-like" if isinstance(recipe.data, FibRecipe) else "the user's own"
 
 
 def _data(recipe: Recipe, images: int) -> str:
     data = recipe.data
+    if isinstance(data, ManifestRecipe):
+        return labelled.said(data, images)
     if isinstance(data, FibRecipe):
-        return said(data, images)
+        return slices.said(data, images)
+    if isinstance(data, FibreRecipe):
+        return layers.said(data, images)
     named = f"{data.volumes_per_domain} volumes each of {', '.join(data.domains)}" if data.domains else ""
     wide = f" (wide: {', '.join(data.wide)})" if data.wide else ""
     drawn = f"{data.randomised} volumes of randomised domains{wide}" if data.randomised else ""

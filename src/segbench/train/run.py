@@ -15,8 +15,10 @@ from segbench.recipe import Strict, read_toml
 from segbench.train import curves, loop
 from segbench.train.checkpoint import Record
 from segbench.train.matphase.recipe import MatPhaseRecipe
-from segbench.train.recipe import FibRecipe, Recipe
+from segbench.train.recipe import Recipe
 from segbench.train.release import release
+from segbench.train.sources import DataRecipe, FibreRecipe
+from segbench.train.start import started
 from segbench.zoo.card import Card
 
 
@@ -63,7 +65,7 @@ def train(
         if batch is not None:
             recipe = batched(recipe, batch)
         if recipe.start is not None:
-            loop.started(recipe)  # weights that do not fit are told now, not after all volumes are made
+            started(recipe)  # weights that do not fit are told before anything is written
     check_output_folder(out)
     with _alone(out), _threads(threads):
         if isinstance(recipe, Recipe):
@@ -104,9 +106,10 @@ def train_network(
     """Trains one network into a folder that nothing else trains into; see `train`."""
     data = loop.training_data(recipe, pool.cache(), making)
     network, state = loop.fit(recipe, data, out, stepping, steps, budget_s)
-    on = f"validation slices of {recipe.data.source}" if isinstance(recipe.data, FibRecipe) else curves.PHANTOMS
+    on = curves.PHANTOMS if isinstance(recipe.data, DataRecipe) else f"validation, {recipe.data.source}"
+    images = sum(len(each.image) for each in data[0]) if isinstance(recipe.data, FibreRecipe) else len(data[0])
     curves.draw(state.history, out / "curves.png", f"{recipe.name}, recipe {recipe_file.name}", on)
-    return release(network, recipe, recipe_file, state, list(data[1]), out, len(data[0]), budget_s)
+    return release(network, recipe, recipe_file, state, list(data[1]), out, images, budget_s)
 
 
 def batched(recipe: Recipe, batch: int) -> Recipe:

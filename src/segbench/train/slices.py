@@ -6,7 +6,7 @@ from segbench.data import fib
 from segbench.data.fib import FIB_VERSION, Pairs
 from segbench.data.pool import Progress, Sample
 from segbench.normalisation import Normalisation, fit
-from segbench.train.recipe import FibRecipe
+from segbench.train.sources import FibRecipe
 from segbench.volume import Volume
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from segbench.train.checkpoint import Record, State, restore, save
-from segbench.train.loop import learning_rate, make_optimiser
+from segbench.train.optimisers import learning_rate, make_optimiser
 from segbench.train.recipe import OptimiserRecipe
 
 CHECKPOINT = "checkpoint.safetensors"

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from segbench.recipe import Strict
-from segbench.train.recipe import FibRecipe, OptimiserRecipe, Recipe
+from segbench.train.recipe import OptimiserRecipe, Recipe
+from segbench.train.sources import FibRecipe
 
 Seen = Literal["image", "classes", "logits"]
 Share = Annotated[float, Field(gt=0, lt=0.5)]

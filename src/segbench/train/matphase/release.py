@@ -16,7 +16,8 @@ from segbench.train.matphase.doubt import Chosen
 from segbench.train.matphase.local import options
 from segbench.train.matphase.recipe import MatPhaseRecipe
 from segbench.train.matphase.stage import Done
-from segbench.train.release import README, started
+from segbench.train.release import README
+from segbench.train.start import named
 from segbench.zoo import CARD, Model
 from segbench.zoo.card import Card, CascadeCard, FileCard, InputCard, TrainingCard
 from segbench.zoo.page import page
@@ -125,7 +126,7 @@ def _training(first: Model, parts: Parts, recipe: MatPhaseRecipe, recipe_file: P
         update={
             "recipe": recipe_file.name,
             "recipe_sha256": file_sha256(recipe_file),
-            "start": started(str(first.path)),
+            "start": named(first),
             "seed": recipe.seed,
             "processor_s": round(spent, 1),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,0 +1,190 @@
+"""What the modular U-Net is put together from: convolutions of either kind, norms, and ways down and up.
+
+Every tensor is [N, C, Z, Y, X]. How far a convolution sees along (Z, Y, X) is one triple, `reach`, of ones and zeros:
+along an axis of reach r kernels are 1 + 2r long, and ways down and up go by 1 + r.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Triple = tuple[int, int, int]
+Convolution = Literal["plain", "separable"]
+Norm = Literal["batch", "layer", "none"]
+
+
+def pad(x: Tensor, reach: Triple, end: bool = True) -> Tensor:
+    """`reach` voxels of replicated border at the beginning of each axis, and at its end where that is seen."""
+    sides = [side for r in reversed(reach) for side in (r, r if end else 0)]
+    return F.pad(x, sides, mode="replicate")
+
+
+def kernel(reach: Triple) -> Triple:
+    """How long a kernel is that sees so far."""
+    z, y, x = (1 + 2 * r for r in reach)
+    return z, y, x
+
+
+def factor(reach: Triple) -> Triple:
+    """What ways down divide the edges by, and ways up multiply them with."""
+    z, y, x = (1 + r for r in reach)
+    return z, y, x
+
+
+class ChannelNorm(nn.Module):
+    """Layer norm of the channels of each voxel: it depends on no other voxel, so not on the tile either."""
+
+    def __init__(self, width: int, eps: float = 1e-3) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width)), eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        centred = x - x.mean(dim=1, keepdim=True)
+        normed = centred / torch.sqrt((centred * centred).mean(dim=1, keepdim=True) + self.eps)
+        shape = (1, -1, 1, 1, 1)
+        return normed * self.weight.reshape(shape) + self.bias.reshape(shape)
+
+
+def make_norm(kind: Norm, width: int) -> nn.Module:
+    """The norm of so many channels; two trainable numbers each, or none."""
+    if kind == "none":
+        return nn.Identity()
+    return nn.BatchNorm3d(width) if kind == "batch" else ChannelNorm(width)
+
+
+class Conv(nn.Module):
+    """Convolution and norm of one tensor, or of the concatenation of two: of samples [T, ...] and what they share.
+
+    Args:
+        inputs: Channels of each of the tensors.
+        width: Channels that it makes.
+        reach: See the module.
+        kind: A separable convolution is one for each channel, then one of length 1 over all of them.
+        norm: Which norm.
+        stride: Voxels from one output to the next are 1 + reach where it is the way down.
+    """
+
+    def __init__(
+        self,
+        inputs: tuple[int, ...],
+        width: int,
+        reach: Triple,
+        kind: Convolution = "plain",
+        norm: Norm = "batch",
+        stride: bool = False,
+    ) -> None:
+        super().__init__()
+        self.inputs, self.reach, self.down = inputs, reach, stride
+        every, length, step = sum(inputs), kernel(reach), factor(reach) if stride else (1, 1, 1)
+        self.each: nn.Conv3d | None = None
+        if kind == "separable":
+            self.each = nn.Conv3d(every, every, length, step, groups=every, bias=False)
+            length, step = (1, 1, 1), (1, 1, 1)
+        self.conv: nn.Conv3d = nn.Conv3d(every, width, length, step)
+        self.rest: nn.Conv3d | None = None
+        self.each_rest: nn.Conv3d | None = None
+        self.norm = make_norm(norm, width)
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        """Features [T, width, ...] of tensors [1 or T, ...], of which one may be shared by all samples."""
+        if self.rest is not None:
+            first, second = (pad(part, self.reach) for part in parts)
+            if self.each is not None and self.each_rest is not None:
+                first, second = self.each(first), self.each_rest(second)
+            return self.norm(self.conv(first) + self.rest(second))  # type: ignore[no-any-return]
+        count = parts[0].shape[0]
+        x = parts[0] if len(parts) == 1 else torch.cat([p.expand(count, -1, -1, -1, -1) for p in parts], dim=1)
+        x = pad(x, self.reach, end=not self.down)
+        return self.norm(self.conv(x if self.each is None else self.each(x)))  # type: ignore[no-any-return]
+
+    def fold(self) -> None:
+        """Merges batch norm into the weights, and takes a convolution of two tensors apart into a sum of two."""
+        if isinstance(self.norm, nn.BatchNorm3d):
+            scale, shift = scale_shift(self.norm)
+            assert self.conv.bias is not None
+            self.conv.weight = nn.Parameter(self.conv.weight * scale[:, None, None, None, None])
+            self.conv.bias = nn.Parameter(self.conv.bias * scale + shift)
+            self.norm = nn.Identity()
+        if len(self.inputs) == 2:
+            self.conv, self.rest = self._halves(self.conv)
+            if self.each is not None:
+                self.each, self.each_rest = self._halves(self.each)
+
+    def _halves(self, whole: nn.Conv3d) -> tuple[nn.Conv3d, nn.Conv3d]:
+        """A convolution of the first tensor and one of the second; the second one adds what both add once."""
+        first, alone = self.inputs[0], whole.groups > 1
+        made = []
+        for count, part in zip(self.inputs, (slice(first), slice(first, None)), strict=True):
+            weight = whole.weight[part] if alone else whole.weight[:, part]
+            bias = whole.bias if part.start else None
+            groups, width = (count, count) if alone else (1, whole.out_channels)
+            half = nn.Conv3d(count, width, weight.shape[2:], groups=groups, bias=bias is not None)  # type: ignore[arg-type]
+            half.weight = nn.Parameter(weight.clone())
+            if bias is not None:
+                half.bias = nn.Parameter(bias.clone())
+            made.append(half)
+        return made[0], made[1]
+
+
+class Up(nn.Module):
+    """Transposed convolution and norm: twice as fine along every axis that it sees along.
+
+    The border is replicated: out[2i] = w1 x[i] and out[2i+1] = w2 x[i] + w0 x[i+1], where the last x[i+1] is x[i].
+    """
+
+    def __init__(self, width: int, reach: Triple, norm: Norm) -> None:
+        super().__init__()
+        self.reach = reach
+        # its padding takes away what the replicated border made, at an end the voxel more that a stride of 2 leaves out
+        self.conv = nn.ConvTranspose3d(
+            width, width, kernel(reach), factor(reach), padding=_times(3, reach), output_padding=reach
+        )
+        self.norm = make_norm(norm, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features of the same channels."""
+        return self.norm(self.conv(pad(x, self.reach)))  # type: ignore[no-any-return]
+
+    def fold(self) -> None:
+        """Merges batch norm into the weights."""
+        if isinstance(self.norm, nn.BatchNorm3d):
+            scale, shift = scale_shift(self.norm)
+            assert self.conv.bias is not None
+            self.conv.weight = nn.Parameter(self.conv.weight * scale[None, :, None, None, None])
+            self.conv.bias = nn.Parameter(self.conv.bias * scale + shift)
+            self.norm = nn.Identity()
+
+
+def _times(count: int, reach: Triple) -> Triple:
+    z, y, x = (count * r for r in reach)
+    return z, y, x
+
+
+def scale_shift(norm: nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
+    """Batch norm in evaluation as x * scale + shift."""
+    assert norm.running_var is not None
+    assert norm.running_mean is not None
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    return scale, norm.bias - norm.running_mean * scale
+
+
+class Noise(nn.Module):
+    """Gaussian noise while it trains, a function of a seed and a step; nothing otherwise, in a graph neither."""
+
+    def __init__(self, deviation: float) -> None:
+        super().__init__()
+        self.deviation, self._generator = deviation, torch.Generator()
+
+    def begin(self, seed: int, step: int) -> None:
+        """Draws what step `step` of the training with that seed draws."""
+        self._generator.manual_seed(seed * 1_000_003 + step)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        if not self.training or not self.deviation:
+            return x
+        drawn = torch.empty(x.shape, dtype=torch.float32).normal_(generator=self._generator)
+        return x + self.deviation * drawn.to(x)
