@@ -269,7 +269,7 @@ def test_a_package_of_one_graph_refuses(both, tmp_path):
     assert not (tmp_path / "package").exists()
 
 
-def test_accuracy_is_that_of_both_networks(both, monkeypatch):
+def test_accuracy_is_that_of_both_networks(both, monkeypatch, tmp_path):
     """Scored with the local network and without it: another number, so it was there."""
     image = blobs((1, 32, 40))
     case = Case("slices", image, np.digitize(image, [-0.5, 0.5]).astype(np.uint8), None)
@@ -278,10 +278,16 @@ def test_accuracy_is_that_of_both_networks(both, monkeypatch):
     files = both.card.files.model_copy(update={"doubt": None, "local": None})
     card = both.card.model_copy(update={"cascade": None, "files": files})
     first = accuracy.Yardstick(both.model_copy(update={"card": card}))
-    assert whole.reference(2).nll != first.reference(2).nll
+    assert whole.reference("masked").nll != first.reference("masked").nll
     part = Part(kind="masked", runtime="onnxruntime", path="model.onnx")
     found = whole.part("masked", runner(both.path, part, "cpu"), "onnxruntime")
-    assert found.nll == pytest.approx(whole.reference(2).nll, abs=1e-5)
+    assert found.nll == pytest.approx(whole.reference("masked").nll, abs=1e-5)
+    # a mean has no samples that a second network could decide by
+    assert whole.reference("aggregated") == first.reference("aggregated") == first.reference("masked")
+    make(both, "onnx", tmp_path / "onnx")
+    mean = runner(tmp_path / "onnx", Part(kind="aggregated", runtime="onnxruntime", path="aggregated.onnx"), "cpu")
+    found = whole.part("aggregated", mean, "onnxruntime")
+    assert found.nll == pytest.approx(first.reference("aggregated").nll, abs=1e-5)
 
 
 def test_a_workstation_s_folder_holds_both(both, tmp_path):

@@ -84,7 +84,7 @@ def test_every_example_parses(path, line):
 
 
 @pytest.mark.parametrize(
-    "line", ["segbench evil", "segbench eval --samlpes 3", "segbench eval --samples many", "segbench train"]
+    "line", ["segbench evil", "segbench eval --samlpes 3", "segbench eval --samples many", "segbench predict"]
 )
 def test_the_check_of_examples_would_notice(line):
     with pytest.raises(Exception, match=r"(?i)no such|valid integer|missing"):

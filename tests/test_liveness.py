@@ -50,6 +50,7 @@ def exported(tmp_path_factory):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+                torch.manual_seed(1)  # of what an export freezes: one mask in 128 would have nothing to tell
                 program = torch.onnx.export(
                     Toy(how).train(training), (torch.zeros(1, 1, 8, 8, 8),), dynamo=True, verbose=False,
                     input_names=["image"], output_names=["logits"], opset_version=18,

@@ -308,7 +308,7 @@ def test_a_link_that_leads_out_is_refused(tmp_path, kind):
     [
         (("use =", "usage ="), ("usage",)),
         (('"20" = 1', '"20" = 2'), ("label 20 goes to class 2", "2 classes")),
-        (('"20" = 1', '"20" = "ignore"'), ("not supported yet",)),
+        (('"20" = 1', '"20" = "nothing"'), ("no class index", '"ignore"')),
         (('"20" = 1', '"grain" = 1'), ("labels.grain",)),
         (('split = "train"', 'split = "training"'), ("split",)),
         (('image = "a.tif"', 'image = "a.label.tif"'), ("same file as image and label",)),

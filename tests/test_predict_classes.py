@@ -24,8 +24,8 @@ from segbench.io.files import file_sha256
 from segbench.masks import Site
 from segbench.metrics.uncertainty import categorical
 from segbench.normalisation import fit
+from segbench.predict import aggregate, cluster, predict, said, sample_masks, scan
 from segbench.predict import classes as passes
-from segbench.predict import cluster, predict, said, sample_masks, scan
 from segbench.predict.classes import WIDTH, empty, several
 from segbench.predict.folder import Folder
 from segbench.predict.margin import mean_logits
@@ -89,13 +89,10 @@ def drawn(samples, classes, shape=(2, 3, WIDTH + 45)):
     return (rng.standard_normal((samples, classes, *shape)) * sizes).astype(np.float32)
 
 
-def test_what_numba_keeps_is_compiled_from_these_sources():
-    home = Path(passes.__file__).parent
-    text = b"".join((home / name).read_bytes() for name in ("aggregate.py", "loops.py"))
-    found = hashlib.sha256(text).hexdigest()[:12]
-    assert found == passes.BUILT_FROM, (
-        f"give predict.classes.BUILT_FROM this value, or old loops go on running: {found}"
-    )
+@pytest.mark.parametrize("of", [passes, aggregate])
+def test_what_numba_keeps_is_compiled_from_these_sources(of):
+    found = hashlib.sha256((Path(of.__file__).parent / "loops.py").read_bytes()).hexdigest()[:12]
+    assert found == of.BUILT_FROM, f"give {of.__name__}.BUILT_FROM this value, or old loops go on running: {found}"
 
 
 @pytest.mark.parametrize("by_logits", [False, True])

@@ -42,6 +42,7 @@ RULES = {
     r"segbench tables( [a-z-]+)*( --list)?": "{}",
     r"segbench data (show|make) .*": "{} --size 48",
     r"segbench data check \S+( --root \S+)?( --json)?": "segbench data check mine.toml --root mine",
+    r"segbench eval .*--data battery-fib": "{} --samples 2",  # simulated slices: there is no smaller one
     r"segbench eval .*--data (?!battery16).*": f"{{}} {SHORT} {MINE}",
     r"segbench eval( .*)?": f"{{}} {SHORT} --domain Tesla",
     r"segbench compare .*": "segbench compare runs/int8 runs/int8",  # the release is of the whole benchmark
@@ -229,6 +230,31 @@ def test_the_carry_over_table_is_of_the_committed_rows():
             found.append(["" if math.isnan(value) else f"{value:.3f}" for value in values])
     lines = [[cell.strip() for cell in line.split("|")[2:-1]] for line in block.splitlines()[2:]]
     assert lines == found
+
+
+def test_the_table_of_three_phases_is_of_the_committed_rows():
+    block = re.search(r"<!-- matphase -->\n(.*?)<!-- /matphase -->", README, re.S)[1]
+    rows = read_rows(ROOT / "evaluate" / "results" / "matphase-battery-battery-fib" / "rows.json")
+    cases = {(row.model, row.domain): row.metrics for row in rows}
+    found = []
+    for domain in ("clean", "specimen-2", "low-dose"):
+        own = [
+            cases["matphase-battery", domain][f"{key}_human"] for key in ("miou", "f1_pore", "f1_carbon", "f1_nickel")
+        ]
+        others = [cases[method, domain]["miou_human"] for method in ("forest", "otsu")]
+        found.append([f"{value:.3f}" for value in (*own, *others)])
+    lines = [[cell.strip() for cell in line.split("|")[2:-1]] for line in block.splitlines()[2:]]
+    assert lines == found
+
+
+def test_the_share_of_right_pixels_on_measured_slices_is_of_the_committed_rows():
+    rows = read_rows(ROOT / "evaluate" / "results" / "matphase-battery-nmc-nanoct" / "rows.json")
+    found = {}
+    for name in ("matphase-battery", "otsu"):
+        lines = per_domain([row for row in rows if row.model == name], name).values()
+        found[name] = round(100 * mean([line["accuracy_human"] for line in lines]))
+    said = f"right in {found['matphase-battery']} % of the pixels, a threshold in {found['otsu']} %"
+    assert said in " ".join(README.split())
 
 
 def test_the_table_of_speeds_is_of_the_committed_rows():

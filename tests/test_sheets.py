@@ -12,7 +12,7 @@ import pytest
 from test_tables import ROOT, column, row, stored
 
 from segbench.data.domains import DOMAINS
-from segbench.evaluate.definitions import TableDefinition, definition, home, table_names
+from segbench.evaluate.definitions import RECORDS, TableDefinition, definition, home, table_names
 from segbench.evaluate.estimates import Estimate, estimate, f1_of_class_1, metric, of_counts, said
 from segbench.evaluate.harness import SHOWS, STUDIES, make, write
 from segbench.evaluate.latex import escaped, latex
@@ -417,7 +417,7 @@ def test_every_kind_of_table_can_be_made_of_rows_that_have_nothing():
 
 
 def test_a_kind_of_table_is_defined_where_it_is_made():
-    assert sorted([*SHOWS, *STUDIES]) == sorted(TableDefinition.model_fields["shows"].annotation.__args__)
+    assert sorted([*SHOWS, *STUDIES, *RECORDS]) == sorted(TableDefinition.model_fields["shows"].annotation.__args__)
 
 
 def test_the_definition_in_the_docs_is_one():

@@ -296,7 +296,9 @@ def test_the_committed_definitions_can_be_made():
     tables = wanted(["all"])
     assert list(tables) == [
         "calibration", "carry-over", "claims", "matphase-1", "matphase-2", "matphase-3", "matphase-5",
-        "matphase-claims", "precisions", "robustness", "sandia-accuracy", "sandia-viability", "shift", "uncertainty",
+        "matphase-claims", "precisions", "robustness", "sandia-accuracy", "sandia-viability", "shift",
+        "tomo2seg-ablation", "tomo2seg-depth", "tomo2seg-dimensions", "tomo2seg-filters", "tomo2seg-imbalance",
+        "tomo2seg-learning", "tomo2seg-naive", "tomo2seg-record", "uncertainty",
     ]  # fmt: skip
     manifests = {path.stem for path in (ROOT / "evaluate" / "manifests").glob("*.toml")}
     for table in tables.values():

@@ -26,6 +26,7 @@ from segbench.recipe import read_toml
 from segbench.train import calibration, loop
 from segbench.train.average import Average
 from segbench.train.losses import balanced_weights, loss, soft_jaccard
+from segbench.train.optimisers import learning_rate
 from segbench.train.recipe import LossRecipe, NetworkRecipe, OptimiserRecipe, Recipe
 from segbench.train.run import train
 
@@ -240,11 +241,11 @@ def test_losses_against_closed_forms():
 
 def test_schedules():
     sandia = OptimiserRecipe(kind="adam", learning_rate=1e-3, schedule="sandia", steps_per_epoch=5)
-    assert loop.learning_rate(50, 1000, sandia) == pytest.approx(1e-3)
-    assert loop.learning_rate(60, 1000, sandia) == pytest.approx(1e-3 * math.exp(0.01 * (10 - 12)))
+    assert learning_rate(50, 1000, sandia) == pytest.approx(1e-3)
+    assert learning_rate(60, 1000, sandia) == pytest.approx(1e-3 * math.exp(0.01 * (10 - 12)))
     cosine = OptimiserRecipe(learning_rate=1.0, warmup_steps=10)
-    assert loop.learning_rate(0, 110, cosine) == pytest.approx(0.1)
-    assert loop.learning_rate(60, 110, cosine) == pytest.approx(0.5)
+    assert learning_rate(0, 110, cosine) == pytest.approx(0.1)
+    assert learning_rate(60, 110, cosine) == pytest.approx(0.5)
 
 
 def test_training_volumes_are_none_of_the_benchmark():

@@ -16,7 +16,8 @@ from segbench.io import sampled
 from segbench.recipe import Strict
 from segbench.volume import Float32, LazyArray, Volume
 
-PART = 2**20  # values at once, so that little is held as float64
+PART = 2**18  # values at once that are held as float64 and stay in a cache
+CACHED = 2**15  # the same, in a cache of one core alone
 LOOKED_AT = 9  # slices that are searched for a constant exterior
 LEAST_EXTERIOR = 0.01  # share of those slices: as much as sets the percentiles that are in use
 VOID = -1.0  # what an exterior becomes: about the mean of the darker phase; docs/normalisation.md compares others
@@ -62,12 +63,20 @@ class Scaling:
 
     def __call__(self, block: Block) -> Float32:
         """Normalised copy of a block of any shape, of the volume's own type: as float32 a contrast may be lost."""
-        values = np.clip(block.astype(np.float64), self.low, self.high)
+        found = np.empty(block.shape, dtype=np.float32)
+        parts = max(1, min(len(block), block.size // CACHED))
+        for values, into in zip(np.array_split(block, parts), np.array_split(found, parts), strict=True):
+            self._part(values, into)
+        return found
+
+    def _part(self, block: Block, into: Float32) -> None:
+        values = block.astype(np.float64)
+        np.clip(values, self.low, self.high, out=values)
         values -= self.offset
         values /= self.scale
         if self.exterior is not None:
             values[block == self.exterior] = VOID
-        return values.astype(np.float32)
+        into[...] = values
 
 
 @dataclass(frozen=True)

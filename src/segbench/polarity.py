@@ -56,14 +56,31 @@ class Polarity:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a volume is judged by, once it was read.
+
+    Attributes:
+        planes: Slices averaged along Z (place, Y, X).
+        outside: Where they hold the constant exterior.
+    """
+
+    planes: Float64
+    outside: Bool
+
+
 def polarity(volume: Volume) -> Polarity:
     """Looks at up to nine places along Z, in the middle of the plane, however large the volume is.
 
     Only curvature within slices counts, so a single slice is judged like a volume, and a slice and its repetition
     alike. A constant exterior (`normalisation.constant_exterior`) is left out with all that it reaches into.
     """
-    exterior = constant_exterior(volume)
-    planes, outside = _planes(volume, exterior)
+    return judged(seen(volume))
+
+
+def judged(seen: Seen) -> Polarity:
+    """What follows from what was seen; reads nothing, so that it can be found out beside other work."""
+    planes, outside = seen.planes, seen.outside
     if min(planes.shape[1:]) < SMALLEST or outside.all():
         return Polarity(np.nan, np.nan, "unsure")
     low, high = np.percentile(planes[~outside], [1, 99])
@@ -88,8 +105,9 @@ def _judge(signed: Float64, weight: Float64) -> Polarity:
     return Polarity(score, error, "unsure" if not sure else "normal" if score > 0 else "inverted")
 
 
-def _planes(volume: Volume, exterior: float | None) -> tuple[Float64, Bool]:
-    """Slices averaged along Z (place, Y, X), and where they hold the constant exterior."""
+def seen(volume: Volume) -> Seen:
+    """Reads what the polarity of a volume is judged by."""
+    exterior = constant_exterior(volume)
     depth, height, width = volume.shape
     places = sorted({round(z) for z in np.linspace(0, depth - 1, HEIGHTS + 2)[1:-1]})
     edge = int((PIXELS / len(places)) ** 0.5)
@@ -101,7 +119,7 @@ def _planes(volume: Volume, exterior: float | None) -> tuple[Float64, Bool]:
         weights = np.exp(-0.5 * np.square(np.arange(first, last) - z))
         planes.append(np.tensordot(weights / weights.sum(), slab.astype(np.float64), axes=1))
         outside.append(_outside((slab == exterior).any(axis=0)))
-    return np.stack(planes), np.stack(outside)
+    return Seen(np.stack(planes), np.stack(outside))
 
 
 def _outside(same: Bool) -> Bool:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-import numpy.typing as npt
 
 from segbench.errors import InputError
 from segbench.volume import Float32, LazyArray
@@ -111,11 +110,10 @@ def _up(length: int, multiple: int) -> int:
 
 def read(data: LazyArray, tile: Tile) -> Float32:
     """What `tile` reads of `data`, as float32, with the volume's faces replicated outwards."""
-    index = [
-        np.clip(np.arange(first, first + length), 0, limit - 1)
-        for first, length, limit in zip(tile.read, tile.shape, data.shape, strict=True)
-    ]
-    low = [int(i[0]) for i in index]
-    block = np.asarray(data[tuple(slice(int(i[0]), int(i[-1]) + 1) for i in index)], dtype=np.float32)
-    local: list[npt.NDArray[np.intp]] = [i - a for i, a in zip(index, low, strict=True)]
-    return np.ascontiguousarray(block[np.ix_(*local)])
+    inside, outside = [], []
+    for first, length, limit in zip(tile.read, tile.shape, data.shape, strict=True):
+        low, high = max(first, 0), min(first + length, limit)
+        inside.append(slice(low, high))
+        outside.append((low - first, first + length - high))
+    block = np.asarray(data[tuple(inside)], dtype=np.float32)
+    return np.ascontiguousarray(np.pad(block, outside, mode="edge") if any(map(any, outside)) else block)

@@ -42,7 +42,10 @@ def eval_(
     zoo: Annotated[str, typer.Option(help="A zoo model, or a folder that training wrote.")] = "vnet-battery",
     domain: Annotated[str, typer.Option(help="all, a name, a pattern, or several with commas.")] = "all",
     data: Annotated[
-        str, typer.Option(help="battery16, battery-fib, battery-fib-paper, robustness, or a manifest FILE.toml.")
+        str,
+        typer.Option(
+            help="battery16, battery-fib, battery-fib-paper, fibre-composite, robustness, or a manifest FILE.toml."
+        ),
     ] = "battery16",
     root: Root = None,
     samples: Annotated[int, typer.Option(help="Monte-Carlo samples T; 0: no dropout.")] = 16,
@@ -215,7 +218,16 @@ def bench(
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Argument(help="A recipe, such as train/vnet-battery.toml.", show_default=False)],
+    recipe: Annotated[
+        Path | None, typer.Argument(help="A recipe, such as train/vnet-battery.toml.", show_default=False)
+    ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="MODEL", help="Fine-tune this model on your own --data.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="With --from: a manifest FILE.toml of labelled slices or volumes.")
+    ] = None,
+    root: Root = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for checkpoint, curves and model; runs/NAME by default.")
     ] = None,
@@ -234,7 +246,7 @@ def train(
         typer.Option(min=1, help="Another batch than the recipe's; as many images are seen, in other steps."),
     ] = None,
 ) -> None:
-    """Train a model from its recipe, or go on where an interrupted training stopped.
+    """Train a model from its recipe, or from few labels of your own; or go on where a training was interrupted.
 
     The folder that it writes is a model: name it after --zoo.
 
@@ -245,8 +257,9 @@ def train(
       segbench train train/vnet-battery.toml --steps 200 --out runs/short
       segbench train my-recipe.toml --start vnet-battery --out runs/tuned
       segbench train train/matphase-unet.toml --budget 1920 --threads 1
+      segbench train --from vnet-battery --data my-labels.toml --out runs/mine
       segbench eval --zoo runs/short --domain Tesla
     """
     from segbench.cli.training import run_train
 
-    run_train(recipe, out, steps, seed, start, budget, threads, batch)
+    run_train(recipe, out, steps, seed, start, budget, threads, batch, from_, data, root)

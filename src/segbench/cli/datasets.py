@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from segbench.cli import fib, volumes
+from segbench.cli import fib, fibre, volumes
 from segbench.cli.screen import NOTES, print_json, progress_bar, results
 from segbench.data import battery16
 from segbench.data.case import Case
@@ -17,13 +17,17 @@ from segbench.evaluate.printed import sandia
 from segbench.io import check_output_folder
 from segbench.metrics.viability import separability, viability
 
+OTHERS = (fib, fibre)
+"""Simulated sets beside battery16: a module of the same functions each."""
+
 
 def list_domains(json: bool) -> None:
-    """The sixteen of battery16, with what the study prints of each, and those of battery-fib."""
+    """The sixteen of battery16, with what the study prints of each, and those of the other simulated sets."""
     printed = sandia()
     if json:
         sixteen = [{"data": "battery16", "domain": name, **printed.of(name)} for name in DOMAINS]
-        print_json(sixteen + [{"data": fib.NAME, "domain": name, "what": what} for name, what in fib.domains()])
+        others = [(of.NAME, *domain) for of in OTHERS for domain in of.domains()]
+        print_json(sixteen + [{"data": data, "domain": name, "what": what} for data, name, what in others])
         return
     table = Table("domain", "printed accuracy", "printed viability, human", "and model", pad_edge=False)
     for name in DOMAINS:
@@ -33,12 +37,17 @@ def list_domains(json: bool) -> None:
     console.print("[bold]battery16[/bold]")
     console.print(table)
     console.print("Simulated stand-ins with the names of the study's domains; the printed values are the study's.\n")
-    console.print(f"[bold]{fib.NAME}[/bold]")
-    table = Table("domain", "what it is", pad_edge=False)
-    for name, what in fib.domains():
-        table.add_row(name, what)
-    console.print(table)
-    console.print("Simulated slices of three phases; battery-fib-paper is the first domain, split as the study did.")
+    said = {
+        fib.NAME: "Simulated slices of three phases; battery-fib-paper is the first domain, split as the study did.\n",
+        fibre.NAME: "Simulated volumes of glass fibres in a polymer, with few pores.",
+    }
+    for of in OTHERS:
+        console.print(f"[bold]{of.NAME}[/bold]")
+        table = Table("domain", "what it is", pad_edge=False)
+        for name, what in of.domains():
+            table.add_row(name, what)
+        console.print(table)
+        console.print(said[of.NAME])
 
 
 def load(names: list[str], size: int, seed: int) -> list[Case]:
@@ -54,9 +63,10 @@ def load(names: list[str], size: int, seed: int) -> list[Case]:
 
 def show_domain(name: str, size: int, seed: int, out: Path | None, json: bool) -> None:
     """What a domain is made of, and what its volume measures."""
-    if name in dict(fib.domains()):
-        fib.show(name, size, seed, out, json)
-        return
+    for of in OTHERS:
+        if name in dict(of.domains()):
+            of.show(name, size, seed, out, json)
+            return
     case = load([name], size, seed)[0]
     domain = DOMAINS[name]
     measured = {
@@ -84,11 +94,12 @@ def show_domain(name: str, size: int, seed: int, out: Path | None, json: bool) -
 
 def make_data(name: str, size: int, seed: int, out: Path | None) -> None:
     """Makes a simulated data set, and writes it as TIFF where a folder is named."""
-    if name == fib.NAME:
-        fib.make(size, seed, out)
-        return
+    for of in OTHERS:
+        if name == of.NAME:
+            of.make(size, seed, out)
+            return
     if name != "battery16":
-        raise UnknownNameError("data set to make", name, ["battery16", fib.NAME])
+        raise UnknownNameError("data set to make", name, ["battery16", *(of.NAME for of in OTHERS)])
     if out is not None:
         check_output_folder(out, need_bytes=len(DOMAINS) * size**3 * 6)
     cases = load(list(DOMAINS), size, seed)
@@ -101,9 +112,10 @@ def make_data(name: str, size: int, seed: int, out: Path | None) -> None:
 
 def check_manifest(path: Path, root: Path | None, json: bool) -> None:
     """Checks a manifest; warnings are printed, errors are one line and exit code 2."""
-    if str(path) == fib.NAME:
-        fib.check(json)
-        return
+    for of in OTHERS:
+        if str(path) == of.NAME:
+            of.check(json)
+            return
     manifest = read_manifest(path)
     with progress_bar() as bars:
         task = bars.add_task("checking", total=sum(len(d.case) for d in manifest.domain))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-data_app = typer.Typer(no_args_is_help=True, help="The embedded battery16 and battery-fib, and manifests of your own.")
+data_app = typer.Typer(no_args_is_help=True, help="The embedded, simulated data sets, and manifests of your own.")
 zoo_app = typer.Typer(no_args_is_help=True, help="The models that there are.")
 
 EngineName = Annotated[
@@ -203,7 +203,7 @@ def zoo_store(
 
 @data_app.command("list")
 def data_list(json: Json = False) -> None:
-    """List the domains of battery16 and battery-fib.
+    """List the domains of battery16, battery-fib and fibre-composite.
 
     \b
     Example:
@@ -216,7 +216,7 @@ def data_list(json: Json = False) -> None:
 
 @data_app.command("show")
 def data_show(
-    domain: Annotated[str, typer.Argument(help="A domain of battery16 or battery-fib.", show_default=False)],
+    domain: Annotated[str, typer.Argument(help="A domain of a simulated set.", show_default=False)],
     size: Size = 96,
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option(help="Also write a picture of the middle slice, as PNG.")] = None,
@@ -237,7 +237,7 @@ def data_show(
 
 @data_app.command("make")
 def data_make(
-    name: Annotated[str, typer.Argument(help="battery16 or battery-fib", show_default=False)],
+    name: Annotated[str, typer.Argument(help="battery16, battery-fib or fibre-composite", show_default=False)],
     size: Size = 96,
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option(help="Also write image, truth and label of every domain as TIFF.")] = None,
@@ -249,6 +249,7 @@ def data_make(
       segbench data make battery16
       segbench data make battery16 --size 128 --seed 7 --out volumes
       segbench data make battery-fib
+      segbench data make fibre-composite
     """
     from segbench.cli.datasets import make_data
 
@@ -257,18 +258,21 @@ def data_make(
 
 @data_app.command("check")
 def data_check(
-    manifest: Annotated[Path, typer.Argument(help="A manifest FILE.toml, or battery-fib.", show_default=False)],
+    manifest: Annotated[
+        Path, typer.Argument(help="A manifest FILE.toml, battery-fib or fibre-composite.", show_default=False)
+    ],
     root: Root = None,
     json: Json = False,
 ) -> None:
     """Prove that a manifest loads, that its splits do not overlap, and that images and labels align.
 
-    Of battery-fib: how alike slices are by their distance, and what lies between its splits.
+    Of battery-fib and fibre-composite: how alike slices are by their distance, and what lies between the splits.
 
     \b
     Examples:
       segbench data check my-scans.toml --root /data/scans
       segbench data check battery-fib
+      segbench data check fibre-composite
     """
     from segbench.cli.datasets import check_manifest
 

@@ -107,24 +107,17 @@ def _trained(asked: "Asked") -> Collection:
 
 
 def _draw(asked: "Asked", found: Collection, folders: Sequence[Path]) -> None:
-    from segbench.study.figures import draw
-    from segbench.study.run import places
-    from segbench.study.scene import models_of, scene
+    from segbench.study.pictures import draw
 
     if not folders:
         return
-    there = models_of(places(asked))
-    if there is None:
-        NOTES.print("no figures: they need models of ugsm, unet and matphase", style="yellow", markup=False)
+    try:
+        with progress_bar() as bars:
+            drawing = bars.add_task("figures", total=None)
+            drawn = draw(asked, found, folders, lambda title: bars.update(drawing, description=f"figures: {title}"))
+    except InputError as error:
+        # a model that is not there takes no table with it
+        NOTES.print(str(error), style="yellow", soft_wrap=True, markup=False)
         return
-    models, seed = there
-    scale = found.study.scale_named(asked.scale)
-    with progress_bar() as bars:
-        drawing = bars.add_task("figures", total=None)
-        shown = scene(models, found.study.data, scale.samples, seed,
-                      lambda title: bars.update(drawing, description=f"figures: {title}"))  # fmt: skip
-    first = found.found.get(Key("ugsm", seed))
-    said = f"battery-fib, clean split, test slices; scale {asked.scale}, seed {seed}, T = {scale.samples}"
-    for folder in folders:
-        for path in draw(shown, first.findings if first else None, folder, said):
-            NOTES.print(f"written: {path}", soft_wrap=True, markup=False)
+    for path in drawn:
+        NOTES.print(f"written: {path}", soft_wrap=True, markup=False)

@@ -8,7 +8,7 @@ from segbench.cli.evaluation import NARROW, grid
 from segbench.cli.screen import NOTES, print_json, progress_bar, results
 from segbench.cli.study import Scaled, make_scaled
 from segbench.errors import InputError
-from segbench.evaluate.definitions import TableDefinition, definition, home, table_names, wanted
+from segbench.evaluate.definitions import RECORDS, TableDefinition, definition, home, table_names, wanted
 from segbench.evaluate.harness import Made, make, write
 from segbench.evaluate.refresh import Refreshed, refresh
 
@@ -73,7 +73,9 @@ def list_tables(json: bool) -> None:
     width = max(map(len, found), default=0)
     for name, table in found.items():
         runs = "1 run" if len(table.run) == 1 else f"{len(table.run)} runs"
-        if table.study is not None:
+        if table.shows in RECORDS:
+            runs = "recorded values"
+        elif table.study is not None:
             runs = f"{len(table.line)} trained methods"
         results().print(f"[bold]{name:{width}}[/bold]  {table.title} ({runs})", soft_wrap=True)
 

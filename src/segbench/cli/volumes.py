@@ -7,6 +7,7 @@ import numpy as np
 from segbench.cli.screen import NOTES
 from segbench.data.case import Case
 from segbench.data.fib import Fib
+from segbench.data.fibre import Fibre
 from segbench.io import check_output_folder, write_tiff
 from segbench.volume import Float32, UInt8
 
@@ -28,7 +29,7 @@ def draw(out: Path, domain: str, image: Float32, planes: dict[str, UInt8], class
     NOTES.print(f"written: {out}")
 
 
-def write(out: Path, name: str, made: Case | Fib) -> None:
-    """Image, truth and label of a volume, as TIFF."""
-    for part in ("image", "truth", "label"):
+def write(out: Path, name: str, made: Case | Fib | Fibre) -> None:
+    """Image, truth and, where they differ from it, labels of a volume, as TIFF."""
+    for part in ("image", "truth") if isinstance(made, Fibre) else ("image", "truth", "label"):
         write_tiff(out / f"{name}.{part}.tif", getattr(made, part))

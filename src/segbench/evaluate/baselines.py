@@ -26,21 +26,23 @@ BLOCK = 1 << 15
 
 @dataclass(frozen=True, eq=False)
 class LabelledSlice:
-    """All that a forest is shown of a truth: one slice of it.
+    """All that a forest is shown of a truth: one slice of it, or several.
 
     Attributes:
         image: The volume (Z, Y, X) that the slice is part of: its features look at the slices around.
-        z: Which slice.
-        labels: Its classes, shape (Y, X), integers in [0, 255].
+        z: Which slice; of several slices a tuple.
+        labels: Its classes, shape (Y, X), integers in [0, 255]; of several slices (N, Y, X).
     """
 
     image: npt.NDArray[np.generic]
-    z: int
+    z: int | tuple[int, ...]
     labels: npt.NDArray[np.generic]
 
     def __post_init__(self) -> None:
-        inside = self.image.ndim == 3 and 0 <= self.z < len(self.image)
-        if not inside or self.labels.shape != self.image.shape[1:]:
+        which = self.z if isinstance(self.z, tuple) else (self.z,)
+        inside = self.image.ndim == 3 and bool(which) and all(0 <= z < len(self.image) for z in which)
+        shape = self.image.shape[1:] if isinstance(self.z, int) else (len(which), *self.image.shape[1:])
+        if not inside or self.labels.shape != shape:
             raise InputError(
                 f"slice {self.z} with labels {self.labels.shape} is no slice of a volume {self.image.shape}"
             )
@@ -81,7 +83,7 @@ def forest(
     *,
     stack: bool = False,
 ) -> tuple[UInt8, Float32]:
-    """A random forest on multi-scale features, trained on one labelled slice.
+    """A random forest on multi-scale features, trained on one labelled slice or several.
 
     Every image is z-scored by itself, so the slice may be of another one. Where the slice holds one class,
     that class is predicted throughout; in a constant image the slice's most frequent class is. The result

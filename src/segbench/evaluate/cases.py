@@ -6,17 +6,18 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, Protocol
 
-from segbench.data import battery16, fib
-from segbench.data.case import Case, data_hash
+from segbench.data import battery16, fib, fibre
+from segbench.data.case import Case, array_hash, data_hash
 from segbench.data.domains import DOMAINS
 from segbench.data.fib.split import middle_trained
-from segbench.data.manifest import Manifest, read_manifest
+from segbench.data.manifest import UNLABELLED, Manifest, read_manifest
 from segbench.data.manifest_load import load_case
 from segbench.errors import InputError, UnknownNameError
 from segbench.evaluate.baselines import LabelledSlice
 from segbench.volume import UInt8, Volume
 
 BATTERY16, ROBUSTNESS, FIB, FIB_PAPER = "battery16", "robustness", "battery-fib", "battery-fib-paper"
+FIBRE = "fibre-composite"
 PAPER = "paper"
 """The only domain of battery-fib-paper."""
 _MADE = {
@@ -24,6 +25,7 @@ _MADE = {
     ROBUSTNESS: ("battery16", battery16.GENERATOR_VERSION),
     FIB: ("battery-fib", fib.FIB_VERSION),
     FIB_PAPER: ("battery-fib", fib.FIB_VERSION),
+    FIBRE: ("fibre-composite", fibre.FIBRE_VERSION),
 }
 SIMULATED = tuple(_MADE)
 """Data sets that are made, not measured."""
@@ -44,6 +46,8 @@ class Labelled:
         stack: Its slices are images of their own: a row's blocks are these slices, one each, against the human label,
             which is what such a set is trained on and scored by.
         shown: The labelled slice that a forest may learn from; None: the middle one of this volume.
+        training: The whole part of its data set that is trained on, for methods that learn from all of it; None where
+            the data set does not say.
     """
 
     data: str
@@ -55,6 +59,7 @@ class Labelled:
     hash: str
     stack: bool = False
     shown: LabelledSlice | None = None
+    training: LabelledSlice | None = None
 
     @property
     def against(self) -> Literal["truth", "human"]:
@@ -98,7 +103,7 @@ class DataSet:
     """A data set with its domains; cases are loaded one domain at a time.
 
     Attributes:
-        name: Of the data set: battery16, battery-fib, battery-fib-paper, or the manifest's.
+        name: Of the data set: one of `SIMULATED`, or the manifest's.
         classes: Names in the order of their index.
         domains: Chosen ones, in the set's order.
         note: What the set is, in a sentence.
@@ -131,7 +136,7 @@ def open_data(data: str, domain: str = "all", root: Path | None = None, size: in
     """The data set `data`, a simulated one or a manifest's file, with the domains that `domain` chooses.
 
     Args:
-        data: battery16, battery-fib, battery-fib-paper, or FILE.toml.
+        data: battery16, battery-fib, battery-fib-paper, fibre-composite, or FILE.toml.
         domain: As for `choose`.
         root: Folder of a manifest's files; the manifest's own by default.
         size: Edge of a volume of battery16; the others have a size of their own.
@@ -146,6 +151,8 @@ def open_data(data: str, domain: str = "all", root: Path | None = None, size: in
         return _fib(choose(domain, fib.DOMAINS))
     if data == FIB_PAPER:
         return _fib_paper(choose(domain, [PAPER]))
+    if data == FIBRE:
+        return _fibre(choose(domain, fibre.DOMAINS))
     path = Path(data)
     if path.suffix != ".toml":
         raise UnknownNameError("data set", data, [*SIMULATED, "a manifest FILE.toml"])
@@ -193,6 +200,26 @@ def _slices(data: str, domain: str, volume: str, split: fib.SplitName) -> Iterat
     yield Labelled(data, domain, domain, image, test.truth, test.label, hash_, stack=True, shown=shown)
 
 
+def _fibre(domains: tuple[str, ...]) -> DataSet:
+    def make(progress: battery16.Progress | None) -> None:
+        for domain in domains:
+            fibre.load(domain, progress=progress)
+
+    note = "simulated glass fibres in a polymer after the tomo2seg study; test layers apart from others; not measured"
+    return DataSet(FIBRE, fibre.CLASSES, domains, note, _layers, make)
+
+
+def _layers(domain: str) -> Iterator[Labelled]:
+    """The test layers of a volume of fibre-composite; the forest sees a trained one, among those around it."""
+    parts = fibre.split(fibre.load(domain))
+    test, trained = parts.test, parts.train
+    shown = LabelledSlice(trained.image, trained.middle, trained.label[trained.middle])
+    image = Volume(test.image, source=f"{FIBRE}/{domain}")
+    hash_ = array_hash((test.image, test.label))
+    training = LabelledSlice(trained.image, tuple(range(len(trained.image))), trained.label)
+    yield Labelled(FIBRE, domain, domain, image, test.label, test.label, hash_, shown=shown, training=training)
+
+
 def _measured(path: Path, domain: str, root: Path | None) -> DataSet:
     manifest = read_manifest(path)
     there = [d.name for d in manifest.domain if any(case.split == "test" for case in d.case)]
@@ -209,6 +236,11 @@ def _measured(path: Path, domain: str, root: Path | None) -> DataSet:
 def _located(manifest: Manifest, root: Path, domain: str) -> Iterator[Labelled]:
     for located in manifest.cases(root, domain, "test"):
         loaded = load_case(located)
+        if (loaded.label == UNLABELLED).any():
+            raise InputError(
+                f"{located.label}: has voxels without a label, and an evaluation scores all of a case: give it slices "
+                "that are labelled throughout, by z"
+            )
         yield Labelled(manifest.name, domain, loaded.name, loaded.image, None, loaded.label, loaded.sha256)
 
 
@@ -218,6 +250,11 @@ def made_by(data: str) -> dict[str, str]:
         return {}
     simulator, version = _MADE[data]
     return {simulator: str(version)}
+
+
+def version_of(data: str) -> int | None:
+    """The number of the simulator's version that makes a data set; None for measured data."""
+    return _MADE[data][1] if data in _MADE else None
 
 
 def choose(wanted: str, known: Sequence[str]) -> tuple[str, ...]:

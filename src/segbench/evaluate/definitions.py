@@ -18,6 +18,10 @@ from segbench.zoo import Model, find, names
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100)]
 
 
+RECORDS = ("tomo2seg-record",)
+"""Tables of what publications record alone."""
+
+
 class RunDefinition(Strict):
     """One evaluation whose rows a table reads.
 
@@ -60,11 +64,15 @@ class LineDefinition(Strict):
         method: Of the table's study, by name.
         title: What a reader sees; the method's own where it is left out.
         printed: The line of the paper's table that stands beside it, by the paper's name.
+        at: Where it stands along the axis of the table's figure.
+        group: Which curve of the figure it belongs to.
     """
 
     method: Name
     title: str | None = None
     printed: str | None = None
+    at: float | None = None
+    group: str | None = None
 
 
 class TableDefinition(Strict):
@@ -78,6 +86,8 @@ class TableDefinition(Strict):
         study: The study of `evaluate/methods` whose methods its lines are; None for a table of runs.
         printed: The paper's table, by number, whose values stand beside ours.
         line: The methods, in the order in which they are shown.
+        figure: What is drawn of them: bars, a curve along `axis`, or scores against parameters and speed.
+        axis: What `at` of the lines means.
     """
 
     title: str
@@ -92,6 +102,8 @@ class TableDefinition(Strict):
         "sandia-accuracy",
         "sandia-viability",
         "shift",
+        "tomo2seg",
+        "tomo2seg-record",
         "uncertainty",
     ]
     notes: tuple[str, ...] = ()
@@ -99,15 +111,25 @@ class TableDefinition(Strict):
     study: Name | None = None
     printed: str | None = None
     line: tuple[LineDefinition, ...] = ()
+    figure: Literal["bars", "curve", "scaling"] | None = None
+    axis: str | None = None
 
     @model_validator(mode="after")
     def _either(self) -> "TableDefinition":
+        if self.shows in RECORDS:
+            if self.run or self.study is not None:
+                raise ValueError("a table of what is recorded has no [[run]] and no study")
+            return self
         if self.study is None and not self.run:
             raise ValueError("a table needs at least one [[run]]")
         if self.study is None and (self.line or self.printed):
             raise ValueError("[[line]] and printed are of a study: name it")
         if self.study is not None and (self.run or not self.line):
             raise ValueError("a table of a study has at least one [[line]] and no [[run]]")
+        if (self.figure == "curve") != (self.axis is not None):
+            raise ValueError("a curve, and nothing else, has an axis: say what its lines stand at")
+        if self.figure == "curve" and any(line.at is None for line in self.line):
+            raise ValueError("every [[line]] of a curve says where it stands: at")
         if self.study is not None and len({line.method for line in self.line}) < len(self.line):
             raise ValueError("every line needs a method of its own")
         return self

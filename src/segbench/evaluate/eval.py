@@ -2,35 +2,28 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
-
-from segbench import __version__
 from segbench.cascade import Cascade, cascade_of
 from segbench.engines import Engine
 from segbench.errors import InputError
-from segbench.evaluate import baselines
 from segbench.evaluate.blocks import blocks
 from segbench.evaluate.bounds import of_bounds
-from segbench.evaluate.cases import Labelled, Source, made_by
+from segbench.evaluate.cases import Labelled, Source
 from segbench.evaluate.merging import Merge, curves_without_samples, doubts, fit, without_samples
+from segbench.evaluate.naive import naive_rows, of_case, shown_of
+from segbench.evaluate.provenance import row_of
 from segbench.evaluate.scores import of_foreign, of_references, of_tally, of_thresholds, of_uncertainty, score
-from segbench.evaluate.source import code
-from segbench.evaluate.tallied import Scores
 from segbench.foreign import Look, look_of
-from segbench.hardware import cores, processor
 from segbench.predict import Prediction, predict
-from segbench.rows import Confusion, Row, git_hash, now, versions
+from segbench.rows import Row
 from segbench.zoo import Model
 from segbench.zoo.card import Card
 
-Grey = npt.NDArray[np.generic]
 Progress = Callable[[str, float], None]  # (what is being done, share of the case that is done)
 Keep = Callable[[Labelled, Prediction], None]
 PREDICTED = "normalisation, tiles with their halo, all samples, aggregation; the first case compiles the graph"
 OTSU, FOREST = "otsu", "forest"
+_shown = shown_of
 
 
 def evaluate(
@@ -47,6 +40,8 @@ def evaluate(
     merge: str = "",
 ) -> Iterator[Row]:
     """Rows of every case: the model, Otsu's threshold, and a forest that saw one labelled slice.
+
+    Where the data set says which part of it is trained on, the naive methods that learn from it as well.
 
     Args:
         model: What to evaluate.
@@ -79,7 +74,7 @@ def evaluate(
             if progress is not None:
                 progress(f"{case.domain}: baselines", 1.0)
             other = cases[number - 1] if len(cases) > 1 else None
-            yield from _baseline_rows(data, case, other, seed, invert)
+            yield from naive_rows(data, case, other, seed, invert, of_case(case))
 
 
 def uncalibrated(card: Card) -> Card:
@@ -141,7 +136,7 @@ def _model_row(
         scores |= of_thresholds(case, prediction)
         scores |= of_bounds(case, prediction, card.conformal) if merged is None else {}
     scores |= of_foreign(prediction)
-    return _row(
+    return row_of(
         case,
         scores,
         (truth, human),
@@ -163,83 +158,4 @@ def _model_row(
         seed=prediction.seed,
         wall_s=seconds,
         timed=PREDICTED,
-    )
-
-
-def _grey(case: Labelled, invert: bool) -> Grey:
-    image = np.asarray(case.image.data[:])
-    return -image.astype(np.float32) if invert else image
-
-
-def _shown(case: Labelled, image: Grey, other: Labelled | None, invert: bool) -> baselines.LabelledSlice | None:
-    """What a forest may see: what the case says, the middle slice, or, for a single slice, another of its domain."""
-    if case.shown is not None:
-        return replace(case.shown, image=-case.shown.image.astype(np.float32)) if invert else case.shown
-    if len(image) > 1:
-        return baselines.middle_slice(image, case.reference)
-    # the only labelled slice of its domain leaves nothing to train on that is not tested on
-    return baselines.middle_slice(_grey(other, invert), other.reference) if other else None
-
-
-def _baseline_rows(data: Source, case: Labelled, other: Labelled | None, seed: int, invert: bool) -> Iterator[Row]:
-    image = _grey(case, invert)
-    shown = _shown(case, image, other, invert)
-    start = time.perf_counter()
-    labels = baselines.otsu(image, len(data.classes))
-    yield _baseline(data, case, OTSU, score(case, labels, None, data.classes), None, time.perf_counter() - start)
-    if shown is None:
-        return
-    start = time.perf_counter()
-    labels, probability = baselines.forest(image, shown, seed, cores(), stack=case.stack)
-    seconds = time.perf_counter() - start
-    yield _baseline(data, case, FOREST, score(case, labels, probability, data.classes), seed, seconds)
-
-
-def _baseline(
-    data: Source,
-    case: Labelled,
-    name: str,
-    scored: tuple[Scores, Confusion | None, Confusion],
-    seed: int | None,
-    seconds: float,
-) -> Row:
-    scores, truth, human = scored
-    return _row(
-        case,
-        scores,
-        (truth, human),
-        kind="baseline",
-        model=name,
-        model_hash=None,
-        engine="scikit-image" if name == OTSU else "scikit-learn",
-        device=processor(),
-        precision="f32",
-        threads=cores() if name == FOREST else 1,
-        samples=0,
-        seed=seed,
-        wall_s=seconds,
-        timed="training on one slice, features and prediction" if name == FOREST else "threshold",
-    )
-
-
-def _row(case: Labelled, scores: Scores, counts: tuple[Confusion | None, Confusion], **rest: object) -> Row:
-    z, y, x = case.image.shape
-    return Row.model_validate(
-        dict(
-            data=case.data,
-            domain=case.domain,
-            case=case.name,
-            data_hash=case.hash,
-            stack=case.stack,
-            metrics=scores,
-            confusion_truth=counts[0],
-            confusion_human=counts[1],
-            voxels=z * y * x,
-            versions=versions() | made_by(case.data),
-            git=git_hash(),
-            code=code(),
-            segbench=__version__,
-            made=now(),
-            **rest,
-        )
     )

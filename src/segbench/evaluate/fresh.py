@@ -8,13 +8,13 @@ time and other packages' versions are stored and do not count.
 from collections.abc import Sequence
 from pathlib import Path
 
-from segbench.data import fib
+from segbench.data import fib, fibre
 from segbench.data.domains import DOMAINS
 from segbench.data.manifest import read_manifest
 from segbench.data.manifest_load import case_hash
 from segbench.engines import available
 from segbench.errors import InputError
-from segbench.evaluate.cases import BATTERY16, FIB, FIB_PAPER, PAPER, ROBUSTNESS, choose, made_by
+from segbench.evaluate.cases import BATTERY16, FIB, FIB_PAPER, FIBRE, PAPER, ROBUSTNESS, choose, made_by
 from segbench.evaluate.definitions import RunDefinition, home, rows_file
 from segbench.evaluate.robustness import KINDS, PICKED, case_name
 from segbench.evaluate.source import card_hash, code
@@ -103,7 +103,7 @@ def _other_data(run: RunDefinition, own: Sequence[Row], images: Path | None) -> 
 def _simulated(run: RunDefinition) -> set[tuple[str, str]]:
     """Domains and cases of a simulated data set."""
     if run.data != ROBUSTNESS:
-        there = {BATTERY16: tuple(DOMAINS), FIB: fib.DOMAINS, FIB_PAPER: (PAPER,)}[run.data]
+        there = {BATTERY16: tuple(DOMAINS), FIB: fib.DOMAINS, FIB_PAPER: (PAPER,), FIBRE: fibre.DOMAINS}[run.data]
         return {(domain, domain) for domain in choose(run.domain, there)}
     kinds = choose(run.domain, list(KINDS))
     return {(kind, case_name(level, name)) for kind in kinds for level in KINDS[kind].levels for name in PICKED}

@@ -4,20 +4,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segbench.evaluate import curves
+from segbench.evaluate import charts, curves
 from segbench.evaluate.carry_over import carry_over
 from segbench.evaluate.cases import BATTERY16
 from segbench.evaluate.claims import claims
-from segbench.evaluate.definitions import RunDefinition, Stored, TableDefinition, command, model_of, rows_file
+from segbench.evaluate.definitions import RECORDS, RunDefinition, Stored, TableDefinition, command, model_of, rows_file
 from segbench.evaluate.estimates import reference
 from segbench.evaluate.latex import latex
 from segbench.evaluate.measured import Collection, Measured, read_stored
 from segbench.evaluate.methods import SPLITS, study
 from segbench.evaluate.precisions import precisions
-from segbench.evaluate.printed import PrintedStudy, matphase, sandia
+from segbench.evaluate.printed import matphase, sandia
+from segbench.evaluate.recorded import tomo2seg
 from segbench.evaluate.sheet import Sheet, comma_separated, page
-from segbench.evaluate.sheets import calibration, matphase_claims, sandia_accuracy, sandia_viability, shift, uncertainty
+from segbench.evaluate.sheets import (
+    calibration,
+    matphase_claims,
+    sandia_accuracy,
+    sandia_viability,
+    shift,
+    tomo2seg_record,
+    uncertainty,
+)
 from segbench.evaluate.sheets import matphase as matphase_sheets
+from segbench.evaluate.sheets import tomo2seg as tomo2seg_sheets
 from segbench.evaluate.table import drawn
 from segbench.io import check_output_folder, write_bytes
 from segbench.rows import Row, read_rows
@@ -109,9 +119,10 @@ def _mismatch(run: RunDefinition, row: Row, model: Model | None) -> str | None:
     return next((text for text, wrong in faults.items() if wrong), None)
 
 
-STUDIES: dict[str, Callable[[TableDefinition, Collection, PrintedStudy], list[Sheet]]] = {
-    "matphase": matphase_sheets.matphase,
-    "matphase-claims": lambda _, found, printed: matphase_claims.claims(found, printed),
+STUDIES: dict[str, Callable[[TableDefinition, Collection], list[Sheet]]] = {
+    "matphase": lambda table, found: matphase_sheets.matphase(table, found, matphase()),
+    "matphase-claims": lambda _, found: matphase_claims.claims(found, matphase()),
+    "tomo2seg": lambda table, found: tomo2seg_sheets.tomo2seg(table, found, tomo2seg()),
 }
 """Tables of trained methods, by the same name."""
 
@@ -119,16 +130,21 @@ STUDIES: dict[str, Callable[[TableDefinition, Collection, PrintedStudy], list[Sh
 def make_of(name: str, table: TableDefinition, found: Collection) -> Made:
     """A table of trained methods from what was measured; what is missing is said and the rest made."""
     assert table.study is not None
-    sheets = STUDIES[table.shows](table, found, matphase())
+    sheets = STUDIES[table.shows](table, found)
     there = [one for line in table.line for split in SPLITS for one in found.of(line.method, split)]
     sources = tuple(_trained(one) for one in there)
     lacking = [line.method for line in table.line if not found.of(line.method)]
     missing = (f"not measured: {', '.join(lacking)}: segbench tables {name} --scale {found.scale}",) if lacking else ()
-    return Made(name, table.title, tuple(sheets), sources, missing, None, table.notes)
+    figure: Callable[[Path], None] | None = None
+    if table.figure is not None and there:
+        figure = lambda path: charts.draw(table, found, path)  # noqa: E731
+    return Made(name, table.title, tuple(sheets), sources, missing, figure, table.notes)
 
 
 def _trained(one: Measured) -> str:
     row, how = one.rows[0], one.trained
+    if row.kind == "baseline":
+        return f"`{one.key}`: no network; on {row.data}; segbench {row.segbench}, commit {(row.git or 'unknown')[:12]}"
     engine = f"{row.engine} {row.versions.get(row.engine, '')}".strip()
     seconds = "" if how.processor_s is None else f", {how.processor_s:.0f} s of processor time"
     return (
@@ -141,6 +157,11 @@ def make(name: str, table: TableDefinition) -> Made:
     """A table from stored rows; what is missing is said and the rest made."""
     if table.study is not None:
         return make_of(name, table, read_stored(table.study, study(table.study)))
+    if table.shows in RECORDS:
+        sheets = tomo2seg_record.record(tomo2seg())
+        return Made(
+            name, table.title, tuple(sheets), ("recorded: none of it was measured here",), (), None, table.notes
+        )
     found = [read(run) for run in table.run]
     stored = [part for part, _ in found if part.own]
     shown = SHOWS[table.shows]

@@ -12,7 +12,7 @@ from segbench.resources import folder
 from segbench.rows import Row, read_rows, write_rows
 from segbench.zoo.card import Card
 
-ROWS, TRAINED, FINDINGS = "rows.json", "trained.json", "findings.json"
+ROWS, TRAINED, FINDINGS, SPEED = "rows.json", "trained.json", "findings.json", "speed.json"
 SCALES = ("full", "cpu")
 """Scales whose rows are stored, the one that is shown first."""
 
@@ -41,7 +41,7 @@ class Trained(Strict):
         processor_s: Processor seconds of the training; None where the card does not say.
         budget_s: Processor seconds that it was allowed; None for no limit.
         device: That trained it.
-        recipe_sha256: Of its recipe.
+        recipe_sha256: Of its recipe; None of a method without a network.
         inputs: Digest of all that it was made of, its first network and the data among them; None where unknown.
     """
 
@@ -53,8 +53,38 @@ class Trained(Strict):
     processor_s: float | None
     budget_s: float | None
     device: str
-    recipe_sha256: str
+    recipe_sha256: str | None
     inputs: str | None = None
+
+
+class Speed(Strict):
+    """How fast a model is, in processor time, which other work beside it changes little.
+
+    Attributes:
+        voxels: Useful ones, without halo.
+        single_s: Processor seconds of one pass without dropout.
+        sampled_s: Of all samples.
+        samples: T.
+        engine: That ran it.
+        device: That it ran on.
+    """
+
+    voxels: int
+    single_s: float
+    sampled_s: float
+    samples: int
+    engine: str
+    device: str
+
+    @property
+    def single(self) -> float:
+        """Mvoxel a second, one pass."""
+        return self.voxels / self.single_s / 1e6
+
+    @property
+    def sampled(self) -> float:
+        """Mvoxel a second, T samples."""
+        return self.voxels / self.sampled_s / 1e6
 
 
 @dataclass(frozen=True)
@@ -65,6 +95,7 @@ class Measured:
     rows: tuple[Row, ...]
     trained: Trained
     findings: Findings | None = None
+    speed: Speed | None = None
 
     def of(self, domain: str) -> Row | None:
         """The row of a domain."""
@@ -136,6 +167,8 @@ def write(place: Path, measured: Measured) -> None:
     write_bytes(place / TRAINED, measured.trained.model_dump_json(indent=1) + "\n")
     if measured.findings is not None:
         write_bytes(place / FINDINGS, measured.findings.model_dump_json() + "\n")
+    if measured.speed is not None:
+        write_bytes(place / SPEED, measured.speed.model_dump_json(indent=1) + "\n")
     write_rows(place / ROWS, measured.rows)
 
 
@@ -148,7 +181,8 @@ def read(place: Path, key: Key) -> Measured | None:
     if not (place / ROWS).is_file():
         return None
     findings = read_json(place / FINDINGS, Findings) if (place / FINDINGS).is_file() else None
-    return Measured(key, read_rows(place / ROWS), read_json(place / TRAINED, Trained), findings)
+    speed = read_json(place / SPEED, Speed) if (place / SPEED).is_file() else None
+    return Measured(key, read_rows(place / ROWS), read_json(place / TRAINED, Trained), findings, speed)
 
 
 def compact(rows: Sequence[Row]) -> tuple[Row, ...]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from segbench.errors import UnknownNameError
+from segbench.evaluate.naive import Naive
 from segbench.recipe import Strict, read_toml
 from segbench.resources import folder
 
@@ -23,6 +24,7 @@ class Scale(Strict):
         samples: T of the evaluation.
         seeds: At most so many seeds of a method; None for all.
         splits: Which splits are trained on.
+        domains: On at most so many of the data's domains it is evaluated; None for all.
         options: Set over the recipe of every network, by dotted keys.
         stored: Whether rows may be kept in `evaluate/results`.
     """
@@ -32,12 +34,13 @@ class Scale(Strict):
     samples: int = Field(ge=1)
     seeds: int | None = Field(default=None, ge=1)
     splits: tuple[SplitName, ...] = SPLITS
+    domains: int | None = Field(default=None, ge=1)
     options: dict[str, Any] = {}
     stored: bool = True
 
 
 class Method(Strict):
-    """How one line of a table is made: trained by a recipe, or made of another method's model by what its card says.
+    """How one line of a table is made: trained by a recipe, made of another method's model by its card, or no network.
 
     Attributes:
         name: Unique; of its models too.
@@ -46,12 +49,14 @@ class Method(Strict):
         part: The table of the recipe that is trained alone, as a recipe of its own.
         first: Method whose network, of the same seed and split, is taken as the first one.
         of: Method whose model, of the same seed and split, it is, but for `card`.
+        naive: The method without a network that it is.
         options: Set over the recipe, by dotted keys.
         card: Set over the card of `of`, by dotted keys.
         seeds: Of trainings on the clean split.
         paper_seeds: Of trainings on the paper's split.
         budgets: How many times the scale's budget it has.
         findings: Whether its errors are looked at pixel by pixel (`evaluate.findings`).
+        speed: Whether its model is timed.
     """
 
     name: Name
@@ -60,17 +65,21 @@ class Method(Strict):
     part: str | None = None
     first: Name | None = None
     of: Name | None = None
+    naive: Naive | None = None
     options: dict[str, Any] = {}
     card: dict[str, Any] = {}
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(1,), min_length=1)
     paper_seeds: tuple[Annotated[int, Field(ge=0)], ...] = ()
     budgets: float = Field(default=1.0, gt=0)
     findings: bool = False
+    speed: bool = False
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Method":
-        if (self.recipe is None) == (self.of is None):
-            raise ValueError(f"{self.name}: either a recipe, or of: another method whose model it is")
+        if sum(one is not None for one in (self.recipe, self.of, self.naive)) != 1:
+            raise ValueError(f"{self.name}: either a recipe, or of: another method whose model it is, or naive")
+        if self.naive is not None and (self.options or self.first or self.part or self.findings or self.speed):
+            raise ValueError(f"{self.name}: what needs no network has no options, first, part, findings or speed")
         if self.of is not None and (self.options or self.first or self.part):
             raise ValueError(f"{self.name}: what is made of another model has no options, first or part")
         if self.of is None and self.card:
@@ -88,14 +97,14 @@ class Study(Strict):
     Attributes:
         title: One line.
         data: Data set that is evaluated on.
-        paper: The same in the paper's split.
+        paper: The same in the paper's split; None where the data has one split alone, of which recipes say nothing.
         scale: By name.
         method: All methods; one that another needs stands before it.
     """
 
     title: str
     data: str
-    paper: str
+    paper: str | None = None
     scale: dict[str, Scale]
     method: tuple[Method, ...]
 
@@ -112,8 +121,14 @@ class Study(Strict):
                 for split in SPLITS:
                     if set(method.seeds_on(split)) - set(before[other].seeds_on(split)):
                         raise ValueError(f"{method.name} has seeds on the {split} split that {other} has not")
+            if self.paper is None and method.paper_seeds:
+                raise ValueError(f"{method.name} has seeds on the paper's split: say with paper which data that is")
             before[method.name] = method
         return self
+
+    def data_of(self, split: SplitName) -> str:
+        """Data set that what was trained on a split is evaluated on."""
+        return self.paper if split == "paper" and self.paper is not None else self.data
 
     def named(self, name: str) -> Method:
         """The method of that name.

@@ -105,15 +105,20 @@ class PrintedStudy(Strict):
 
 def matphase() -> PrintedStudy:
     """The paper's tables as committed in `evaluate/printed/matphase.json`."""
-    return read_json(_file("matphase.json"), PrintedStudy)
+    return read_json(printed_file("matphase.json"), PrintedStudy)
 
 
 def sandia() -> Printed:
     """The study's table as committed in `evaluate/printed/sandia.json`."""
-    return read_json(_file("sandia.json"), Printed)
+    return read_json(printed_file("sandia.json"), Printed)
 
 
-def _file(name: str) -> Path:
+def printed_file(name: str) -> Path:
+    """A file of `evaluate/printed`.
+
+    Raises:
+        InputError: It is missing.
+    """
     path = folder("evaluate") / "printed" / name
     if not path.is_file():
         raise InputError(f"{path}: missing from this installation: install segbench again")

@@ -52,9 +52,19 @@ def volumes(card: Card) -> list[Case]:
     return battery16.load(names[:DOMAINS_SEEN], EDGE)
 
 
-def score(model: Model, engine: Engine, cases: Sequence[Case], samples: int) -> Score:
-    """Predicts the volumes, T samples or none, and scores them against the truth; with the second network, if any."""
-    card, cascade = model.card, cascade_of(model, engine)
+def score(model: Model, engine: Engine, cases: Sequence[Case], samples: int, *, first: bool = False) -> Score:
+    """Predicts the volumes, T samples or none, and scores them against the truth.
+
+    Args:
+        model: Whose card and second network are meant.
+        engine: Of the first network.
+        cases: The volumes.
+        samples: T.
+        first: Without the second network, if there is one.
+    """
+    card, cascade = model.card, None if first else cascade_of(model, engine)
+    if first:
+        card = card.model_copy(update={"cascade": None})
     right, voxels, surprise, said = 0, 0, 0.0, Reliability()
     for case in cases:
         found = predict(Volume(case.image, source=case.domain), card, engine, samples, SEED, cascade=cascade)
@@ -119,29 +129,36 @@ class Yardstick:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self._scores: dict[int, Score] = {}
+        self._scores: dict[tuple[int, bool], Score] = {}
 
     @cached_property
     def cases(self) -> list[Case]:
         """Volumes with their truth."""
         return volumes(self.model.card)
 
-    def reference(self, samples: int) -> Score:
-        """Of the model's own masked graph in ONNX Runtime, f32.
+    def reference(self, kind: Kind) -> Score:
+        """Of the model's own masked graph in ONNX Runtime, f32; what a part of this kind is held against.
 
         Raises:
             EngineError: It is not installed.
         """
-        if samples not in self._scores:
+        samples, first = samples_of(kind), first_alone(kind)
+        if (samples, first) not in self._scores:
             engine = start(self.model, "onnxruntime", thin=False)
-            self._scores[samples] = score(self.model, engine, self.cases, samples)
-        return self._scores[samples]
+            self._scores[samples, first] = score(self.model, engine, self.cases, samples, first=first)
+        return self._scores[samples, first]
 
     def part(self, kind: Kind, run: Run, name: str) -> Score:
         """Of a part."""
-        return score(self.model, PartEngine(kind, run, self.model.card, name), self.cases, samples_of(kind))
+        engine = PartEngine(kind, run, self.model.card, name)
+        return score(self.model, engine, self.cases, samples_of(kind), first=first_alone(kind))
 
 
 def samples_of(kind: Kind) -> int:
     """How many samples a part is scored with; 0 for the network without dropout."""
     return 0 if kind == "deterministic" else SAMPLES
+
+
+def first_alone(kind: Kind) -> bool:
+    """Whether a part is scored without a second network, which decides by the samples' logits: here there are none."""
+    return kind == "aggregated"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from segbench.errors import EngineError, InputError, SegbenchError
-from segbench.export.accuracy import SAMPLES, Yardstick, samples_of, where
+from segbench.export.accuracy import SAMPLES, Yardstick, first_alone, samples_of, where
 from segbench.export.checks import masks_alike
 from segbench.export.kinds import SECOND
 from segbench.export.lint import lint
@@ -187,15 +187,16 @@ class Trial:
         assert self.yardstick is not None
         kind = self.part.kind
         try:
-            expected = self.yardstick.reference(samples_of(kind))
+            expected = self.yardstick.reference(kind)
         except EngineError as error:
             raise NotHereError(f"the reference cannot run ({error})") from error
         found = self.yardstick.part(kind, run, self.part.runtime)
         fell, rose = expected.accuracy - found.accuracy, found.nll - expected.nll
         numbers = {f"{name}{of}": getattr(score, name) for of, score in (("", found), ("_reference", expected))
                    for name in ("accuracy", "nll", "ece")}  # fmt: skip
+        alone = ", the first network alone" if first_alone(kind) and self.model.card.cascade is not None else ""
         said = (
-            f"{where(self.model.card)}, {f'T = {SAMPLES}' if samples_of(kind) else 'no dropout'}: "
+            f"{where(self.model.card)}{alone}, {f'T = {SAMPLES}' if samples_of(kind) else 'no dropout'}: "
             f"accuracy {found.accuracy:.5f} (reference {expected.accuracy:.5f}), NLL {found.nll:.5f} "
             f"({expected.nll:.5f}), ECE {found.ece:.5f} ({expected.ece:.5f})"
         )

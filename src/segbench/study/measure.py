@@ -1,20 +1,30 @@
 """What is measured of a trained model: rows of every domain of its split, and what its errors look like."""
 
+import time
 from collections.abc import Iterator
 
+import numpy as np
+
 from segbench.engines import Engine, start
+from segbench.errors import InputError
 from segbench.evaluate.cases import open_data
 from segbench.evaluate.eval import evaluate
 from segbench.evaluate.findings import Findings, findings
-from segbench.evaluate.measured import Measured, compact, trained
+from segbench.evaluate.measured import Measured, Speed, Trained, compact, trained
+from segbench.evaluate.naive import Naive, naive_rows
 from segbench.evaluate.source import card_hash
+from segbench.hardware import processor
+from segbench.predict import predict
 from segbench.rows import Row
 from segbench.study.logits import mean_logits
-from segbench.study.task import DOMAINS, Task
+from segbench.study.task import Task
+from segbench.volume import Volume
 from segbench.zoo import Model
 
 SEED = 0
 """Of the masks of every evaluation."""
+TIMED_LAYERS = 32
+"""Of a test volume, whose prediction is timed."""
 
 
 def measure(model: Model, task: Task) -> Measured:
@@ -25,9 +35,47 @@ def measure(model: Model, task: Task) -> Measured:
         InputError: The data cannot be made.
     """
     engine = start(model, threads=1)
-    rows = tuple(row for domain in DOMAINS[task.split] for row in _rows(model, engine, task, domain))
+    rows = tuple(
+        row for domain in open_data(task.data).domains[: task.domains] for row in _rows(model, engine, task, domain)
+    )
     found = _findings(model, engine, task) if task.findings else None
-    return Measured(task.key, compact(rows), trained(task.key, model.card, task.budget_s), found)
+    speed = _speed(model, engine, task) if task.speed else None
+    return Measured(task.key, compact(rows), trained(task.key, model.card, task.budget_s), found, speed)
+
+
+def without_network(task: Task, name: Naive) -> Measured:
+    """Rows of a method that needs no network.
+
+    Raises:
+        InputError: The data does not say what it is trained on, which the method learns from.
+    """
+    data = open_data(task.data)
+    cases = [case for domain in data.domains[: task.domains] for case in data.cases(domain)]
+    rows = [row for case in cases for row in naive_rows(data, case, None, task.seed, False, [name], divided=True)]
+    if len(rows) < len(cases):
+        raise InputError(
+            f"{task.method}: {task.data} does not say what is trained on, so that {name} has nothing to see"
+        )
+    how = Trained(
+        method=task.method, seed=task.seed, split=task.split, parameters=0, steps=0, processor_s=None, budget_s=None,
+        device=processor(), recipe_sha256=None,
+    )  # fmt: skip
+    return Measured(task.key, tuple(rows), how)
+
+
+def _speed(model: Model, engine: Engine, task: Task) -> Speed:
+    """Processor time of some layers of the first test volume, after a pass that compiles what has to be compiled."""
+    case = next(iter(open_data(task.data)))
+    image = np.asarray(case.image.data[:TIMED_LAYERS])
+    volume, spent = Volume(image, source=case.image.source), {}
+    for samples in (0, 0, task.samples, task.samples):
+        start = time.process_time()
+        predict(volume, model.card, engine, samples, SEED)
+        spent[samples] = time.process_time() - start  # of the second time, in which all is compiled
+    return Speed(
+        voxels=image.size, single_s=spent[0], sampled_s=spent[task.samples], samples=task.samples,
+        engine=f"{engine.name} {engine.version}", device=engine.device,
+    )  # fmt: skip
 
 
 def _rows(model: Model, engine: Engine, task: Task, domain: str) -> Iterator[Row]:
@@ -38,6 +86,5 @@ def _rows(model: Model, engine: Engine, task: Task, domain: str) -> Iterator[Row
 
 
 def _findings(model: Model, engine: Engine, task: Task) -> Findings:
-    domain = DOMAINS[task.split][0]
-    case = next(iter(open_data(task.data, domain).cases(domain)))
+    case = next(iter(open_data(task.data)))
     return findings(mean_logits(case.image, model.card, engine, task.samples, SEED), case.human)

@@ -11,8 +11,8 @@ from typing import Any
 
 import tomli_w
 
-from segbench.data.fib import FIB_VERSION
 from segbench.errors import InputError
+from segbench.evaluate.cases import version_of
 from segbench.evaluate.measured import Key, keys
 from segbench.evaluate.methods import Method, Scale, Study
 from segbench.resources import folder
@@ -29,7 +29,7 @@ class Job:
         key: Which.
         method: As the study defines it.
         place: Folder of its model: cached by recipe, budget, and what it starts from.
-        recipe: Text of its recipe; None where it is made of another model.
+        recipe: Text of its recipe; None where it is made of another model, or is no model.
         needs: Whose model it takes as its first network, or is made of.
         budget_s: Processor seconds; None for what the recipe says.
         digest: Of all inputs.
@@ -63,29 +63,37 @@ def plan(study: Study, scale: Scale, methods: Iterable[Method], root: Path) -> t
     jobs: dict[Key, Job] = {}
     for key in keys(study, scale, methods):
         method = study.named(key.method)
-        jobs[key] = _job(key, method, scale, root, jobs)
+        jobs[key] = _job(key, method, study, scale, root, jobs)
     return tuple(jobs.values())
 
 
-def _job(key: Key, method: Method, scale: Scale, root: Path, before: Mapping[Key, Job]) -> Job:
+def _job(key: Key, method: Method, study: Study, scale: Scale, root: Path, before: Mapping[Key, Job]) -> Job:
     other = method.of or method.first
     needs = Key(other, key.seed, key.split) if other else None
     recipe, fault = None, None
     try:
-        recipe = recipe_text(key, method, scale)
+        recipe = recipe_text(key, method, scale, splits=study.paper is not None)
     except InputError as error:
         fault = str(error)
     allowed = scale.later_s if method.first else scale.budget_s
     budget = None if allowed is None else allowed * method.budgets
     if method.of and needs:
         budget = before[needs].budget_s
-    inputs = [recipe, method.card, budget, before[needs].digest if needs else None, FIB_VERSION]
+    inputs = [recipe, method.card, budget, before[needs].digest if needs else None, version_of(study.data)]
+    if method.naive is not None:
+        inputs, budget = [*inputs, method.naive], None
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
     return Job(key, method, root / f"{key}-{digest[:10]}", recipe, needs, budget, digest, fault)
 
 
-def recipe_text(key: Key, method: Method, scale: Scale) -> str | None:
+def recipe_text(key: Key, method: Method, scale: Scale, *, splits: bool) -> str | None:
     """A method's recipe with the options of method and scale, its seed and its split; None where it has none.
+
+    Args:
+        key: Which training.
+        method: Whose recipe.
+        scale: What it may cost.
+        splits: Whether the data has several splits, one of which the recipe then names.
 
     Raises:
         InputError: The recipe is missing or wrong, or an option does not fit into it.
@@ -105,7 +113,8 @@ def recipe_text(key: Key, method: Method, scale: Scale) -> str | None:
         raw = raw[method.part]
     prefix = f"{FIRST}." if FIRST in raw else ""
     name = f"{method.name}-{key.split}" if key.split != "clean" else method.name
-    common = {**scale.options, "data.split": key.split, "seed": key.seed}
+    split = {"data.split": key.split} if splits else {}
+    common = {**scale.options, **split, "seed": key.seed}
     options = {"name": name, **{prefix + k: value for k, value in common.items()}, **method.options}
     if prefix:
         options["seed"] = key.seed  # of the later stages

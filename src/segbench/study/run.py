@@ -10,12 +10,13 @@ from segbench.evaluate.cases import open_data
 from segbench.evaluate.definitions import TableDefinition
 from segbench.evaluate.measured import Collection, Key, Measured, read, stored_place, write
 from segbench.evaluate.methods import Scale, Study, study
+from segbench.evaluate.source import code
 from segbench.hardware import cores
 from segbench.io import check_output_folder, write_bytes
 from segbench.study.plan import Job, plan
 from segbench.study.pool import work
 from segbench.study.process import Workers
-from segbench.study.task import DOMAINS, RECIPE, Task, measured, task
+from segbench.study.task import RECIPE, Task, measured, task
 from segbench.zoo import CARD
 
 
@@ -140,12 +141,14 @@ def _kept(job: Job, jobs: Sequence[Job], asked: Asked, scale: Scale) -> Measured
     if stored.trained.inputs not in (None, job.digest):  # None: of before they were written down
         return None
     sound = stored.trained.budget_s == job.budget_s and all(row.samples in (1, scale.samples) for row in stored.rows)
+    if job.method.naive is not None:
+        sound = all(row.code == code() for row in stored.rows)
     return stored if sound else None
 
 
 def _measured(job: Job, scale: Scale) -> Measured | None:
     """What was measured of the model in a job's folder, which is named by all that it was made of."""
-    found = measured(job.place, job.key, scale.samples)
+    found = measured(job.place, job.key, scale.samples, naive=job.method.naive is not None)
     return found and replace(found, trained=found.trained.model_copy(update={"inputs": job.digest}))
 
 
@@ -164,5 +167,4 @@ def _missing(jobs: Sequence[Job], kept: dict[Key, Measured]) -> list[Job]:
 def _prepare(defined: Study, todo: Sequence[Job], telling: Telling) -> None:
     """Makes the data once, before several processes would."""
     for split in dict.fromkeys(job.key.split for job in todo):
-        name = defined.data if split == "clean" else defined.paper
-        open_data(name, ",".join(DOMAINS[split])).prepare(telling.making)
+        open_data(defined.data_of(split)).prepare(telling.making)

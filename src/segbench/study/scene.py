@@ -13,7 +13,6 @@ from segbench.evaluate.findings import entropy
 from segbench.evaluate.measured import Key
 from segbench.predict import predict
 from segbench.study.logits import mean_logits
-from segbench.study.task import DOMAINS
 from segbench.volume import Float32, UInt8
 from segbench.zoo import find
 
@@ -56,8 +55,7 @@ def scene(models: Mapping[str, Path], data: str, samples: int, seed: int, told: 
         seed: Of the trainings, to be said.
         told: Called with the title of each model.
     """
-    domain = DOMAINS["clean"][0]
-    case: Labelled = next(iter(open_data(data, domain).cases(domain)))
+    case: Labelled = next(iter(open_data(data)))
     depth = case.image.shape[0]
     numbers = tuple(sorted({round(at) for at in np.linspace(0, depth - 1, min(ROWS, depth))}))
     at = list(numbers)

@@ -5,13 +5,13 @@ from typing import Any, Literal
 
 from segbench.evaluate.measured import Key, Measured, read
 from segbench.evaluate.methods import Scale, SplitName, Study
+from segbench.evaluate.naive import Naive
 from segbench.evaluate.source import code
 from segbench.recipe import Strict
 from segbench.study.plan import Job
 from segbench.zoo import CARD, find
 
 TASK, RECIPE, LOG, MEASURED = "task.json", "recipe.toml", "log.txt", "measured"
-DOMAINS: dict[SplitName, tuple[str, ...]] = {"clean": ("clean", "specimen-2", "low-dose"), "paper": ("paper",)}
 
 
 class Task(Strict):
@@ -29,6 +29,9 @@ class Task(Strict):
         data: What it is evaluated on.
         samples: T of the evaluation.
         findings: Whether its errors are looked at pixel by pixel.
+        naive: The method without a network that it is; None where there is a model.
+        speed: Whether its model is timed.
+        domains: On at most so many of the data's domains it is evaluated; None for all.
     """
 
     kind: Literal["train and measure"] = "train and measure"
@@ -45,6 +48,9 @@ class Task(Strict):
     data: str
     samples: int
     findings: bool
+    naive: Naive | None = None
+    speed: bool = False
+    domains: int | None = None
 
     @property
     def key(self) -> Key:
@@ -65,23 +71,28 @@ def task(job: Job, study: Study, scale: Scale, needed: Path | None) -> Task:
         of=needed.resolve() if needed and job.method.of else None,
         card=job.method.card,
         budget_s=job.budget_s,
-        data=study.data if job.key.split == "clean" else study.paper,
+        data=study.data_of(job.key.split),
         samples=scale.samples,
         findings=job.method.findings,
+        naive=job.method.naive,
+        speed=job.method.speed,
+        domains=scale.domains,
     )
 
 
-def measured(place: Path, key: Key, samples: int) -> Measured | None:
+def measured(place: Path, key: Key, samples: int, *, naive: bool = False) -> Measured | None:
     """What was measured of the model in a folder; None where there is none, or where measuring again would differ.
 
     Raises:
         InputError: A file of the folder cannot be read, or is not the one that its card pins.
     """
-    if not (place / CARD).is_file():
+    if not naive and not (place / CARD).is_file():
         return None
     found = read(place / MEASURED, key)
     if found is None:
         return None
+    if naive:
+        return found if all(row.code == code() for row in found.rows) else None
     model = find(str(place))
     wanted = (model.hash, code(), samples if model.card.dropout else 1)
     return found if all((row.model_hash, row.code, row.samples) == wanted for row in found.rows) else None

@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
 
 def train(task: Task) -> None:
     """Trains, or makes the model of another one, unless it is there."""
-    if (task.place / CARD).is_file():
+    if task.naive is not None or (task.place / CARD).is_file():
         return
     if task.of is not None:
         from segbench.study.restate import restate
@@ -83,8 +83,13 @@ def train(task: Task) -> None:
 def measure(task: Task) -> None:
     """Evaluates the model, unless what was measured is of this model, T and code."""
     from segbench.study.measure import measure as measure_model
+    from segbench.study.measure import without_network
 
-    if measured(task.place, task.key, task.samples) is None:
+    if measured(task.place, task.key, task.samples, naive=task.naive is not None) is not None:
+        return
+    if task.naive is not None:
+        kept.write(task.place / MEASURED, without_network(task, task.naive))
+    else:
         kept.write(task.place / MEASURED, measure_model(find(str(task.place)), task))
 
 
