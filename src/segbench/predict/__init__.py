@@ -3,7 +3,7 @@
 The masks of sample t are the same in every tile, so sample t is one network over the whole volume.
 """
 
-from segbench.predict.case import Case, predict_cases
+from segbench.predict.case import Case, Times, predict_cases
 from segbench.predict.memory import Predictor, predict
 from segbench.predict.prediction import Asked, Prediction, passes
 from segbench.predict.said import Said, calibrated, said, sigmoid
@@ -15,6 +15,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "Said",
+    "Times",
     "calibrated",
     "passes",
     "predict",

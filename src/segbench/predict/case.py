@@ -27,6 +27,12 @@ class Times:
     computing: float = 0.0
     finishing: float = 0.0
 
+    def __iadd__(self, other: "Times") -> "Times":
+        self.reading += other.reading
+        self.computing += other.computing
+        self.finishing += other.finishing
+        return self
+
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:

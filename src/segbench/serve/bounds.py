@@ -50,3 +50,7 @@ class Bounds:
             self._kept[key] = self._engine.fresh(masks)
         self._kept.move_to_end(key)
         return self._kept[key]
+
+    def clear(self) -> None:
+        """Forgets them all: an engine failed, and what it made is not to be trusted."""
+        self._kept.clear()

@@ -12,7 +12,7 @@ LONGEST = 200  # characters of what a client named
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line of JSON: when, level, message, what was given as `fields`, and a traceback where there is one."""
+    """A record as one line of JSON: when, level, message, the `fields` given, and a traceback where there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`; whatever a client named, it stays one line."""
@@ -37,7 +37,7 @@ def to_stream(stream: TextIO | None = None, level: int = logging.INFO) -> None:
     LOGGER.propagate = False
 
 
-def tell(event: str, level: int = logging.INFO, *, error: BaseException | None = None, **fields: object) -> None:
+def tell(event: str, level: int = logging.INFO, *, error: BaseException | None = None, **fields: Any) -> None:  # noqa: ANN401  (what json takes)
     """Logs what happened, and the traceback of what caused it."""
     LOGGER.log(level, event, extra={"fields": fields}, exc_info=error)
 

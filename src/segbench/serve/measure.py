@@ -10,7 +10,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from segbench.engines import Engine
-from segbench.predict.case import Times
+from segbench.predict import Times
 from segbench.zoo.card import Card
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -73,16 +73,19 @@ class Measures:
         self, waiting: Callable[[], float], waiting_bytes: Callable[[], float], ready: Callable[[], bool]
     ) -> None:
         self._registry = registry = CollectorRegistry()
-        labels = ("model",)
         self._requests = Counter(
             "segbench_requests", "Requests by what became of them", ("model", "version", "outcome"), registry=registry
         )
         self._batch = Histogram("segbench_batch_images", "Images in a batch", registry=registry, buckets=IMAGES)
-        told = {"registry": registry, "buckets": SECONDS}
-        self._queued = Histogram("segbench_queue_seconds", "Waiting for a batch to begin", labels, **told)
-        self._computed = Histogram("segbench_compute_seconds", "On the engine", labels, **told)
-        self._total = Histogram("segbench_request_seconds", "From acceptance to answer", labels, **told)
-        self._voxels = Counter("segbench_voxels", "Voxels segmented", labels, registry=registry)
+        self._queued, self._computed, self._total = (
+            Histogram(f"segbench_{name}_seconds", text, ("model",), registry=registry, buckets=SECONDS)
+            for name, text in (
+                ("queue", "Waiting for a batch to begin"),
+                ("compute", "On the engine"),
+                ("request", "From acceptance to answer"),
+            )
+        )
+        self._voxels = Counter("segbench_voxels", "Voxels segmented", ("model",), registry=registry)
         self._bound = Counter(
             "segbench_bound", "Networks that were there or had to be compiled", ("model", "result"), registry=registry
         )
@@ -94,6 +97,7 @@ class Measures:
         ):
             Gauge(name, text, registry=registry).set_function(value)
         self._models: dict[tuple[str, str], _Model] = defaultdict(_Model)
+        self._infos: dict[tuple[str, str], tuple[str, ...]] = {}
         self._lock = Lock()
 
     def text(self) -> bytes:
@@ -102,15 +106,20 @@ class Measures:
 
     def loaded(self, card: Card, engine: Engine) -> None:
         """A model is there; it stands in place of one of the same version."""
-        self.unloaded(card)
+        self.unloaded(card, engine)
         said = (engine.name, engine.version, engine.precision, engine.device, str(engine.threads))
+        with self._lock:
+            self._infos[card.name, card.version] = said
         self._info.labels(card.name, card.version, *said).set(1)
         for counter in (self._voxels.labels(card.name), *(self._bound.labels(card.name, r) for r in RESULTS)):
             counter.inc(0)
 
-    def unloaded(self, card: Card) -> None:
+    def unloaded(self, card: Card, _: Engine) -> None:
         """A model is no more."""
-        self._info.remove_by_labels({"model": card.name, "version": card.version})
+        with self._lock:
+            said = self._infos.pop((card.name, card.version), None)
+        if said is not None:
+            self._info.remove(card.name, card.version, *said)
 
     def bound(self, model: str, *, hit: bool) -> None:
         """Networks were asked for."""
@@ -124,7 +133,7 @@ class Measures:
 
     def answered(self, card: Card, took: Took, images: int, voxels: int, batch: int) -> None:
         """A request was answered, in a batch of so many images."""
-        self.refused("ok", card)
+        self._requests.labels(card.name, card.version, "ok").inc()
         self._queued.labels(card.name).observe(took.queued)
         self._computed.labels(card.name).observe(took.times.computing)
         self._total.labels(card.name).observe(took.total)
@@ -143,7 +152,7 @@ class Measures:
         """A request was not answered; `card` is None where it named no model that there is."""
         name, version = ("", "") if card is None else (card.name, card.version)
         self._requests.labels(name, version, outcome).inc()
-        if card is not None and outcome != "ok":
+        if card is not None:
             with self._lock:
                 self._models[name, version].sums["fail"].add(seconds)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Condition
-from typing import Any
+from typing import Generic, TypeVar
 
 from segbench.serve.refusal import Refusal
 from segbench.serve.request import Answer
@@ -27,7 +27,7 @@ class Waiting:
         images: How many.
         size: Of them, in bytes.
         deadline: On the queue's clock; after it nobody waits for the answer.
-        what: The request itself and what it needs.
+        ended: Told what became of it, before its future is.
         future: Of its answer.
         since: On the queue's clock, when it came.
     """
@@ -37,12 +37,25 @@ class Waiting:
     images: int
     size: int
     deadline: float
-    what: Any = None
+    ended: Callable[["Waiting", Refusal | None], None] = lambda waiting, refusal: None
     future: "Future[Answer]" = field(default_factory=Future)
     since: float = 0.0
 
+    def answer(self, answer: Answer) -> None:
+        """It is answered."""
+        self.ended(self, None)
+        self.future.set_result(answer)
 
-class Queue:
+    def refuse(self, refusal: Refusal) -> None:
+        """It is not."""
+        self.ended(self, refusal)
+        self.future.set_exception(refusal)
+
+
+Kind = TypeVar("Kind", bound=Waiting)
+
+
+class Queue(Generic[Kind]):
     """Of requests; every method may be called by any thread.
 
     Clients take turns. A batch begins with the first request of the client whose turn it is, then takes the first
@@ -56,7 +69,7 @@ class Queue:
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings, self._clock = settings, clock
-        self._clients: OrderedDict[str, deque[Waiting]] = OrderedDict()
+        self._clients: OrderedDict[str, deque[Kind]] = OrderedDict()
         self._changed = Condition()
         self._size = self._count = 0
         self._closed = False
@@ -71,7 +84,7 @@ class Queue:
         """Bytes of the images that wait."""
         return self._size
 
-    def put(self, waiting: Waiting) -> None:
+    def put(self, waiting: Kind) -> None:
         """Takes a request in; cancelling its future takes it out.
 
         Raises:
@@ -91,7 +104,7 @@ class Queue:
             self._changed.notify_all()
         waiting.future.add_done_callback(lambda future: self._forget(waiting) if future.cancelled() else None)
 
-    def take(self) -> list[Waiting]:
+    def take(self) -> list[Kind]:
         """Waits for a batch and hands it out; empty once the queue is closed and nothing waits.
 
         What was cancelled or is overdue does not come; the futures of what comes are running.
@@ -135,7 +148,7 @@ class Queue:
             self._closed = True
             self._changed.notify_all()
 
-    def clear(self) -> list[Waiting]:
+    def clear(self) -> list[Kind]:
         """Takes everything out that waits."""
         with self._changed:
             left = [waiting for each in self._clients.values() for waiting in each]
@@ -143,24 +156,24 @@ class Queue:
                 self._remove(waiting)
         return left
 
-    def _begins(self, waiting: Waiting) -> bool:
+    def _begins(self, waiting: Kind) -> bool:
         """Whether it is still wanted; refuses it where it is overdue."""
         if not waiting.future.set_running_or_notify_cancel():
             return False
         if waiting.deadline < self._clock():
-            waiting.future.set_exception(Refusal("late", "the time was up while the request was waiting"))
+            waiting.refuse(Refusal("late", "the time was up while the request was waiting"))
             return False
         return True
 
-    def _collect(self, key: Hashable, most: int) -> list[Waiting]:
+    def _collect(self, key: Hashable, most: int) -> list[Kind]:
         """Takes a batch out; those who have a part in it come last in the next turn."""
-        batch: list[Waiting] = []
+        batch: list[Kind] = []
         images, whole = 0, True
         while whole:
-            part: list[Waiting] = []
+            part: list[Kind] = []
             for each in self._clients.values():
                 one = next((waiting for waiting in each if waiting.key == key), None)
-                if one is None or (batch or part) and images + one.images > most:
+                if one is None or ((batch or part) and images + one.images > most):
                     whole = False
                     continue
                 part.append(one)
@@ -182,17 +195,17 @@ class Queue:
                 break
         return total
 
-    def _of(self, key: Hashable) -> Iterator[Waiting]:
+    def _of(self, key: Hashable) -> Iterator[Kind]:
         return (waiting for each in self._clients.values() for waiting in each if waiting.key == key)
 
-    def _remove(self, waiting: Waiting) -> None:
+    def _remove(self, waiting: Kind) -> None:
         each = self._clients[waiting.client]
         each.remove(waiting)
         if not each:
             del self._clients[waiting.client]
         self._count, self._size = self._count - 1, self._size - waiting.size
 
-    def _forget(self, waiting: Waiting) -> None:
+    def _forget(self, waiting: Kind) -> None:
         with self._changed:
             if waiting in self._clients.get(waiting.client, ()):
                 self._remove(waiting)
