@@ -87,9 +87,9 @@ class FakeService:
                 "last_inference": 0,
                 "inference_count": len(self.started),
                 "execution_count": len(self.started),
-                "inference_stats": {
-                    part: took for part in ("success", "queue", "compute_input", "compute_infer", "compute_output")
-                },
+                "inference_stats": dict.fromkeys(
+                    ("success", "queue", "compute_input", "compute_infer", "compute_output"), took
+                ),
                 "batch_stats": [],
             }
             for model, (versions, _) in self.models.items()
