@@ -16,7 +16,7 @@ from segbench.metrics.overlap import miou
 
 NAME = "battery-fib"
 DISTANCES = (1, 2, 4, 6, 8, 10, 12, 14, 16, 20, 24)
-VOLUMES = volumes.Simulated(NAME, fib.DOMAINS, fib.SHAPE, lambda name, seed: fib.load(name, seed), voxel_bytes=6)
+VOLUMES = volumes.Simulated(NAME, fib.DOMAINS, fib.SHAPE, fib.load, voxel_bytes=6)
 
 
 def domains() -> list[tuple[str, str]]:

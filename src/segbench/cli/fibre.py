@@ -14,7 +14,7 @@ from segbench.data.fibre.volume import KNOWN
 
 NAME = "fibre-composite"
 DISTANCES = (1, 2, 4, 8, 12, 16, 20, 26, 32, 48, 64)
-VOLUMES = volumes.Simulated(NAME, fibre.DOMAINS, fibre.SHAPE, lambda name, seed: fibre.load(name, seed), voxel_bytes=5)
+VOLUMES = volumes.Simulated(NAME, fibre.DOMAINS, fibre.SHAPE, fibre.load, voxel_bytes=5)
 
 
 def domains() -> list[tuple[str, str]]:
