@@ -2,11 +2,13 @@ import logging
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from segbench.cli import fib as commands
 from segbench.data import fib
 from segbench.data.case import data_hash
 from segbench.data.fib.copies import COPIES, copied
@@ -32,6 +34,7 @@ from segbench.evaluate.baselines import LabelledSlice, features, forest, otsu
 from segbench.evaluate.cases import Labelled, open_data
 from segbench.evaluate.definitions import RunDefinition
 from segbench.evaluate.eval import _shown
+from segbench.evaluate.seen import seen
 from segbench.metrics.counts import confusion
 from segbench.metrics.overlap import miou
 from segbench.volume import Volume
@@ -347,7 +350,7 @@ def test_a_forest_tells_three_classes_apart_in_a_stack():
 
 
 def test_data_commands_know_battery_fib(segbench, monkeypatch, toy, tmp_path):
-    monkeypatch.setattr("segbench.data.fib.load", lambda *_, **__: toy)
+    monkeypatch.setattr(commands, "VOLUMES", replace(commands.VOLUMES, make=lambda *_: toy))
     code, out, _ = segbench("data", "list")
     assert code == 0
     assert "low-dose" in out
@@ -363,3 +366,22 @@ def test_data_commands_know_battery_fib(segbench, monkeypatch, toy, tmp_path):
     assert "shares of the truth, nickel" in out
     assert picture.stat().st_size > 1000
     assert segbench("data", "make", "battery17")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("trained", "data", "domain", "said"),
+    [
+        ("clean", "battery-fib", "clean", False),
+        ("clean", "battery-fib-paper", "clean", True),
+        ("paper", "battery-fib-paper", "clean", False),
+        ("paper", "battery-fib", "clean", True),
+        ("paper", "battery-fib", "low-dose", True),
+        ("paper", "battery-fib", "specimen-2", False),
+        ("paper", "battery16", "Tesla", False),
+    ],
+)
+def test_a_model_trained_on_the_other_split_is_told_of(tiny, trained, data, domain, said):
+    text = f"750 slices of battery-fib (version 3, seed 0, {trained} split)"
+    card = tiny.card.model_copy(update={"training": tiny.card.training.model_copy(update={"data": text})})
+    assert bool(seen(card, data, domain)) is said
+    assert seen(tiny.card, data, domain) == ()

@@ -176,7 +176,10 @@ def bench(
         str, typer.Option(help="monai, onnxruntime or both with a comma: what else to time, in turn with segbench.")
     ] = "",
     voxels: Annotated[float, typer.Option(help="Of metrics: how many are streamed, such as 1e10.")] = 1e8,
-    out: Annotated[Path | None, typer.Option(help="Folder for the rows, a page, a table and a picture.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the rows, a page, a table and a picture; runs/bench, or runs/bench-metrics."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure speed: segbench, its bare engine, one dense pass and what else there is, interleaved in one run.
@@ -204,14 +207,15 @@ def bench(
         from segbench.bench import throughput
         from segbench.cli.bench import run_metrics
 
-        asked = throughput.Request(voxels=voxels, threads=threads or 1, seed=seed, repeats=repeats, out=out)
+        where = out or Path("runs/bench-metrics")
+        asked = throughput.Request(voxels=voxels, threads=threads or 1, seed=seed, repeats=repeats, out=where)
         return run_metrics(asked, json)
     from segbench.bench.scene import Request
     from segbench.cli.bench import listed, run_bench
 
     request = Request(
         zoo=zoo, samples=samples, seed=seed, size=size, repeats=repeats, threads=threads, engine=engine,
-        precisions=listed(precision), against=listed(against), out=out,
+        precisions=listed(precision), against=listed(against), out=out or Path("runs/bench"),
     )  # fmt: skip
     return run_bench(request, json)
 
