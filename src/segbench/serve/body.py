@@ -114,54 +114,88 @@ async def read(scope: Scope, receive: Receive, limit: int, share: Share, head: i
     length = bytes_in(scope, "content-length")
     if length is not None and length > limit:
         raise Refusal("too large", f"the body has {length} bytes; the server takes {limit}")
+    clock = _Clock()
+    if length is None:
+        return await _unknown(receive, limit, share, clock)
+    share.reserve(length)
+    return await _known(scope, receive, Sink(_aligned(length, head)), clock)
+
+
+class Sink:
+    """Memory that a body is written into; a connection that finds it in the scope's state does so without a detour.
+
+    Args:
+        body: As large as the body will be.
+    """
+
+    def __init__(self, body: memoryview) -> None:
+        self.body, self.filled = body, 0
+
+    def __call__(self, part: bytes) -> None:
+        """The next part; raises `ValueError` for one too much."""
+        end = self.filled + len(part)
+        self.body[self.filled : end] = part
+        self.filled = end
+
+
+class _Clock:
+    """How long a body may take: longer the more of it came."""
+
+    def __init__(self) -> None:
+        self._start = asyncio.get_running_loop().time()
+
+    async def next(self, receive: Receive, came: Callable[[], int]) -> tuple[bytes, bool]:
+        """The next part and whether there are more.
+
+        Args:
+            receive: Of the request.
+            came: Bytes of the body until now.
+
+        Raises:
+            Refusal: "slow".
+            Gone: The client left.
+        """
+        while True:
+            end = self._start + PATIENCE_S + (count := came()) / BYTES_A_SECOND
+            try:
+                async with asyncio.timeout_at(end):
+                    message = await receive()
+            except TimeoutError as error:
+                if came() == count:
+                    raise Refusal("slow", "the body comes too slowly") from error
+            else:
+                if message["type"] == "http.disconnect":
+                    raise Gone
+                return message.get("body", b""), message.get("more_body", False)
+
+
+async def _known(scope: Scope, receive: Receive, sink: Sink, clock: _Clock) -> memoryview:
+    more = True
     try:
-        async with asyncio.timeout(PATIENCE_S) as clock:
-            if length is None:
-                return await _unknown(receive, limit, share, clock)
-            share.reserve(length)
-            return await _known(receive, _aligned(length, head), clock)
-    except TimeoutError as error:
-        raise Refusal("slow", "the body comes too slowly") from error
-
-
-async def _known(receive: Receive, body: memoryview, clock: asyncio.Timeout) -> memoryview:
-    filled, more = 0, True
-    while more:
-        part, more = await _next(receive)
-        if filled + len(part) > len(body):
-            raise Refusal("invalid", "the body is longer than its Content-Length")
-        body[filled : filled + len(part)] = part
-        filled += len(part)
-        _extend(clock, len(part))
-    if filled != len(body):
+        while more:
+            part, more = await clock.next(receive, lambda: sink.filled)
+            sink(part)
+            scope["state"]["sink"] = sink
+    except ValueError as error:
+        raise Refusal("invalid", "the body is longer than its Content-Length") from error
+    finally:
+        scope["state"].pop("sink", None)
+    if sink.filled != len(sink.body):
         raise Refusal("invalid", "the body is shorter than its Content-Length")
-    return body
+    return sink.body
 
 
-async def _unknown(receive: Receive, limit: int, share: Share, clock: asyncio.Timeout) -> memoryview:
+async def _unknown(receive: Receive, limit: int, share: Share, clock: _Clock) -> memoryview:
     """Of a request that comes in chunks and does not say its size."""
-    body, more = bytearray(), True
+    body = bytearray()
+    more = True
     while more:
-        part, more = await _next(receive)
+        part, more = await clock.next(receive, body.__len__)
         if len(body) + len(part) > limit:
             raise Refusal("too large", f"the body has more than {limit} bytes, which the server does not take")
         share.reserve(len(part))
         body += part
-        _extend(clock, len(part))
     return memoryview(body)
-
-
-async def _next(receive: Receive) -> tuple[bytes, bool]:
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise Gone
-    return message.get("body", b""), message.get("more_body", False)
-
-
-def _extend(clock: asyncio.Timeout, came: int) -> None:
-    end = clock.when()
-    if came and end is not None:
-        clock.reschedule(end + came / BYTES_A_SECOND)
 
 
 def _aligned(length: int, head: int) -> memoryview:

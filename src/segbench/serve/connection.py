@@ -15,6 +15,8 @@ HEAD_S = 15.0
 """That they may take."""
 LINGER_S = 15.0
 """That a body may go on after its answer: clients read what was wrong only when they have sent all."""
+WRITE_BYTES = 2**21
+"""Of an answer that may wait in memory for the client to take them."""
 IDLE_S = 75
 """Between two requests of a connection."""
 CONNECTIONS = 512
@@ -27,6 +29,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client came."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(WRITE_BYTES)
         self._came = self._head = self._count = 0
         self._moved = self._inside = False
         self._reason = (400, "this is not HTTP/1.1")
@@ -84,7 +87,11 @@ class Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """A part of it."""
         self._moved = True
-        super().on_body(body)
+        sink = self.cycle.scope["state"].get("sink")
+        if sink is None or self.cycle.body or self.cycle.response_complete:  # what waits there came before
+            super().on_body(body)
+        else:
+            sink(body)
 
     def on_message_complete(self) -> None:
         """The request is there as a whole."""

@@ -42,10 +42,10 @@ def app(service: Service, settings: Settings, guard: Guard) -> FastAPI:
         pool.shutdown(wait=False)
 
     made = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
+    made.include_router(_inference(Inference(service, settings, guard, pool)))  # first: routes are tried in turn
     made.include_router(_health(service))
     made.include_router(_models(service, settings))
     made.include_router(_repository(service, pool))
-    made.include_router(_inference(Inference(service, settings, guard, pool)))
     for status in (404, 405):  # no route takes anything that would be validated, so there is no 422
         made.add_exception_handler(status, _other)
     made.add_middleware(Door, guard=guard, origins=settings.allow_origin)
