@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -65,9 +66,13 @@ class Started:
 
     def stop(self, grace: float | None = None) -> None:
         """Takes no more calls, gives those that are there so many seconds, and ends; a second stop does nothing."""
-        if not self._loop.is_closed():
-            asyncio.run_coroutine_threadsafe(self._server.stop(grace), self._loop).result()
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._end, grace)
         self._thread.join()
+
+    def _end(self, grace: float | None) -> None:
+        if not self._ending.done():
+            self._ending.set_result(grace)
 
     def _run(self, calls: "_Calls", settings: Settings, started: "Future[int]") -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -76,17 +81,18 @@ class Started:
     async def _serve(self, calls: "_Calls", settings: Settings, started: "Future[int]") -> None:
         # two copies of a message at a time a core are as much as memory moves
         self._loop.set_default_executor(ThreadPoolExecutor(8, thread_name_prefix="grpc"))
+        self._ending: asyncio.Future[float | None] = self._loop.create_future()
         try:
-            self._server = grpc.aio.server(
+            server = grpc.aio.server(
                 handlers=(calls,), options=_options(settings), maximum_concurrent_rpcs=4 * settings.max_queue + 256
             )
-            port = _bind(self._server, settings)
-            await self._server.start()
+            port = _bind(server, settings)
+            await server.start()
         except BaseException as error:
             started.set_exception(error)
             return
         started.set_result(port)
-        await self._server.wait_for_termination()
+        await server.stop(await self._ending)
 
 
 def serve(service: Service, settings: Settings, guard: Guard) -> Started:

@@ -1,6 +1,7 @@
 """The protocol's protobuf messages: requests of them, and answers in them."""
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,8 +12,9 @@ from tritonclient.grpc import model_config_pb2, service_pb2
 from segbench.serve.parameters import asked
 from segbench.serve.refusal import Refusal
 from segbench.serve.request import IMAGE, Answer, Array, Described, Listed, Request
-from segbench.serve.settings import Settings
+from segbench.serve.settings import MIB, Settings
 from segbench.serve.tensors import check_bytes, checked_shape, datatype_of, dtype_of, images_of
+from segbench.serve.wire import NAME
 
 Message = Any
 """One of tritonclient's generated classes, which have no types."""
@@ -54,24 +56,28 @@ def request(message: Message, settings: Settings, client: str, until: float) -> 
     Raises:
         Refusal: "invalid" or "unsupported".
     """
+    if max(len(message.id), len(message.model_name), len(message.model_version)) > NAME:
+        raise Refusal("invalid", f"an id or name has at most {NAME} characters")
     for output in message.outputs:
         _stays_here(output)
     names = [output.name for output in message.outputs]
     told = asked({name: _value(name, choice) for name, choice in message.parameters.items()}, names, settings)
-    images, flat = images_of(_image(message))
+    images, flat = images_of(_image(message, settings.max_request_mib))
     return Request(
         message.model_name, images, message.model_version, told.outputs, told.samples, told.seed, told.invert, flat,
         message.id, client, min(told.deadline, until),
     )  # fmt: skip
 
 
-def _image(message: Message) -> Array:
-    """The one input, raw or typed, of a checked shape."""
+def _image(message: Message, most_mib: int) -> Array:
+    """The one input, raw or typed, of a checked shape, at most so large as FP32."""
     if len(message.inputs) != 1 or message.inputs[0].name != IMAGE:
         raise Refusal("invalid", f"there must be one input, named {IMAGE!r}")
     tensor, raw = message.inputs[0], message.raw_input_contents
     _stays_here(tensor)
     dtype, shape = dtype_of(tensor.datatype), checked_shape(list(tensor.shape))
+    if prod(shape) * 4 > most_mib * MIB:  # before small integers are made FP32
+        raise Refusal("too large", f"the image is more than {most_mib} MiB as FP32: send parts of it")
     if raw and tensor.HasField("contents"):
         raise Refusal("invalid", f"input {IMAGE!r}: send raw_input_contents or contents, not both")
     if raw:
@@ -117,12 +123,12 @@ def response(answer: Answer, id_: str) -> bytes:
     for name, array in answer.outputs.items():
         message.outputs.add(name=name, datatype=datatype_of(array), shape=array.shape)
         whole = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-        pieces += [_RAW_OUTPUT, _varint(whole.nbytes), memoryview(whole.reshape(-1)).cast("B")]
+        pieces += [_RAW_OUTPUT, _varint(whole.nbytes), whole.reshape(-1).data.cast("B")]
     # Written by hand behind what protobuf wrote: fields may come in any order, and the message's own way would copy
     # every tensor three times over where a join copies it once.
     pieces[0] = message.SerializeToString()
     if sum(len(piece) for piece in pieces) > LARGEST:
-        raise Refusal("too large", "the answer does not fit a message of gRPC, 2 GiB: ask for fewer outputs or over HTTP")
+        raise Refusal("too large", "the answer is beyond 2 GiB, the most of gRPC: ask for fewer outputs, or over HTTP")
     return b"".join(pieces)
 
 
