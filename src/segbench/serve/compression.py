@@ -41,7 +41,8 @@ def inflate(body: memoryview, coding: str, limit: int, reserve: Callable[[int], 
     Raises:
         Refusal: "too large", or "invalid" for what is damaged, cut off or has something behind it.
     """
-    parts, total, rest = [], 0, bytes(body)
+    parts: list[bytes] = []
+    total, rest = 0, bytes(body)
     try:
         while rest:  # a gzip body may have several members
             machine = zlib.decompressobj(CODINGS[coding])
@@ -49,7 +50,7 @@ def inflate(body: memoryview, coding: str, limit: int, reserve: Callable[[int], 
                 reserve(STEP)
                 part = machine.decompress(rest, STEP)
                 rest = machine.unconsumed_tail
-                if not part and not machine.eof and not rest:
+                if not (part or rest or machine.eof):
                     raise Refusal("invalid", f"the {coding} body ends too early")
                 total += len(part)
                 if total > limit:
@@ -72,8 +73,8 @@ def accepted(accept_encoding: str) -> str | None:
             weights[name.strip()] = float(parameter.strip().removeprefix("q=") or 1)
         except ValueError:
             continue
-    best = max(("gzip", "deflate"), key=lambda name: weights.get(name, 0.0))
-    return best if 0 < weights.get(best, 0.0) and weights.get("identity", 0.0) <= weights[best] else None
+    wanted, best = max((weights.get(name, 0.0), name) for name in ("deflate", "gzip"))
+    return best if wanted > 0 and wanted >= weights.get("identity", 0.0) else None
 
 
 def deflate(chunks: Iterable[bytes | memoryview], coding: str) -> list[bytes | memoryview]:

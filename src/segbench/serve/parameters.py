@@ -11,7 +11,8 @@ from segbench.serve.settings import Settings
 OURS = "segbench_"
 TIMEOUT = "timeout"
 """Microseconds; Triton's clients send it."""
-SEEDS = 2**31
+MOST = 2**31 - 1
+"""Of any whole number; what a model takes is for `outputs.check` to say."""
 COUNT = 64
 """Parameters, and names of outputs, that a request may have."""
 
@@ -52,17 +53,17 @@ def asked(parameters: Mapping[str, object], outputs: Sequence[str], settings: Se
     invert = parameters.get(INVERT, False)
     if not isinstance(invert, bool):
         raise Refusal("invalid", f"{INVERT} must be true or false")
-    samples = _integer(parameters, SAMPLES, settings.samples, settings.max_samples)
-    seed = _integer(parameters, SEED, 0, SEEDS - 1)
+    samples = _integer(parameters, SAMPLES, settings.samples)
+    seed = _integer(parameters, SEED, 0)
     return Asked(samples, seed, wanted, invert, time.monotonic() + _patience(parameters, settings))
 
 
-def _integer(parameters: Mapping[str, object], name: str, default: int, most: int) -> int:
+def _integer(parameters: Mapping[str, object], name: str, default: int) -> int:
     value = parameters.get(name, default)
     if isinstance(value, float) and value.is_integer():  # some clients have no other numbers
         value = int(value)
-    if type(value) is not int or not 0 <= value <= most:
-        raise Refusal("invalid", f"{name} must be a whole number from 0 to {most}")
+    if type(value) is not int or not 0 <= value <= MOST:
+        raise Refusal("invalid", f"{name} must be a whole number from 0 to {MOST}")
     return value
 
 

@@ -131,7 +131,7 @@ def encode(answer: Answer, form: Form, id_: str) -> tuple[list[bytes | memoryvie
         little = np.ascontiguousarray(output, output.dtype.newbyteorder("<"))
         if form.binary.get(name, form.otherwise):
             described["parameters"] = {SIZE: little.nbytes}
-            tail.append(memoryview(little.reshape(-1).view(np.uint8)))
+            tail.append(memoryview(little.reshape(-1).view(np.uint8).data))
             head.append(b"," * (number > 0) + to_json(described))
         else:
             head += [b"," * (number > 0) + to_json(described)[:-1], b',"data":[', *_written(little.reshape(-1)), b"]}"]
