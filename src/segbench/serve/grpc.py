@@ -9,14 +9,12 @@ A client's call of one message is taken here as a stream of one, because then wh
 import asyncio
 import logging
 import math
-import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
@@ -25,6 +23,7 @@ from tritonclient.grpc import service_pb2
 
 from segbench.errors import InputError
 from segbench.serve import grpc_messages as messages
+from segbench.serve import tls
 from segbench.serve.grpc_calls import CALLS, SERVICE
 from segbench.serve.guard import Guard
 from segbench.serve.refusal import GRPC, Refusal
@@ -219,7 +218,8 @@ async def _read(context: Context) -> bytes:
 
 
 async def _refuse(context: Context, refusal: Refusal) -> NoReturn:
-    trailing = () if refusal.retry_after is None else (("retry-after", str(math.ceil(refusal.retry_after))),)
+    again = refusal.kind in ("busy", "rate")
+    trailing = (("retry-after", str(max(1, math.ceil(refusal.retry_after or 0)))),) if again else ()
     try:
         await context.abort(grpc.StatusCode[GRPC[refusal.kind]], str(refusal), trailing)
     except grpc.aio.AbortError:
@@ -263,24 +263,15 @@ def _bind(server: Any, settings: Settings) -> int:  # noqa: ANN401
     try:
         return bind()
     except RuntimeError as error:
-        raise InputError(f"gRPC cannot be bound to {address}: the port is taken, or the address is not here") from error
+        raise InputError(
+            f"cannot listen at {address} (the port is taken, or the address not here); choose another with grpc_port"
+        ) from error
 
 
 def _credentials(settings: Settings) -> Any:  # noqa: ANN401
     """For TLS, mutual where a client's authority is named; None without a certificate."""
-    if settings.certificate is None or settings.key is None:
-        return None
-    try:
-        # gRPC says nothing of a bad certificate until a client comes
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=settings.client_ca).load_cert_chain(
-            settings.certificate, settings.key
-        )
-        pair = (settings.key.read_bytes(), settings.certificate.read_bytes())
-        authority = _bytes(settings.client_ca)
-    except (OSError, ssl.SSLError) as error:
-        raise InputError(f"TLS: certificate, key or client_ca cannot be used: {error}") from error
+    if tls.context(settings) is None or settings.certificate is None or settings.key is None:
+        return None  # and what is there has been tried: gRPC says nothing of bad files until a client comes
+    pair = (settings.key.read_bytes(), settings.certificate.read_bytes())
+    authority = None if settings.client_ca is None else settings.client_ca.read_bytes()
     return grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)
-
-
-def _bytes(path: Path | None) -> bytes | None:
-    return None if path is None else path.read_bytes()

@@ -10,8 +10,9 @@ from segbench.serve import grpc_messages as messages
 from segbench.serve.refusal import Refusal
 from segbench.serve.request import Service
 from segbench.serve.settings import Settings
+from segbench.serve.triton import config
 
-EXTENSIONS = ("model_configuration", "model_repository", "parameters", "statistics")
+EXTENSIONS = ("model_configuration", "model_repository", "statistics")
 Message = messages.Message
 Answers = Callable[[Service, Settings, Message], Message]
 
@@ -52,8 +53,8 @@ def _metadata(service: Service, settings: Settings, request: Message) -> Message
 
 
 def _config(service: Service, settings: Settings, request: Message) -> Message:
-    config = messages.config(service.describe(request.name, request.version))
-    return service_pb2.ModelConfigResponse(config=config)
+    described = service.describe(request.name, request.version)
+    return service_pb2.ModelConfigResponse(config=config(described, settings))
 
 
 def _statistics(service: Service, settings: Settings, request: Message) -> Message:
@@ -66,7 +67,7 @@ def _index(service: Service, settings: Settings, request: Message) -> Message:
 
 
 def _load(service: Service, settings: Settings, request: Message) -> Message:
-    _controlled(settings, request)
+    _one_repository(request)
     if request.parameters:  # a configuration or files of the client's own
         raise Refusal("unsupported", "models are loaded as they lie in the repository, without parameters")
     service.load(request.model_name)
@@ -74,15 +75,9 @@ def _load(service: Service, settings: Settings, request: Message) -> Message:
 
 
 def _unload(service: Service, settings: Settings, request: Message) -> Message:
-    _controlled(settings, request)  # its parameter is about dependents, which no model has
+    _one_repository(request)  # its parameter is about dependents, which no model has
     service.unload(request.model_name)
     return service_pb2.RepositoryModelUnloadResponse()
-
-
-def _controlled(settings: Settings, request: Message) -> None:
-    _one_repository(request)
-    if not settings.control:
-        raise Refusal("forbidden", "this server does not let clients load and unload models")
 
 
 def _one_repository(request: Message) -> None:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
-from tritonclient.grpc import model_config_pb2, service_pb2
+from tritonclient.grpc import service_pb2
 
 from segbench.serve.parameters import asked
 from segbench.serve.refusal import Refusal
@@ -154,20 +154,6 @@ def metadata(described: Described) -> Message:
     for there, tensors in ((message.inputs, described.inputs), (message.outputs, described.outputs)):
         for tensor in tensors:
             there.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
-    return message
-
-
-def config(described: Described) -> Message:
-    """A model as Triton's `ModelConfig`: where requests are batched, the first dimension goes without saying."""
-    message = model_config_pb2.ModelConfig(
-        name=described.name, platform=described.platform, max_batch_size=described.max_batch
-    )
-    for there, tensors in ((message.input, described.inputs), (message.output, described.outputs)):
-        for tensor in tensors:
-            kind = model_config_pb2.DataType.Value(f"TYPE_{tensor.datatype}")
-            there.add(name=tensor.name, data_type=kind, dims=tensor.shape[1:] if described.max_batch else tensor.shape)
-    if described.max_batch:
-        message.dynamic_batching.SetInParent()
     return message
 
 
