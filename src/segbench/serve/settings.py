@@ -38,7 +38,8 @@ class Settings(Strict):
         max_answer_mib: Of one answer, in MiB.
         timeout_s: That a request may wait and run.
         drain_s: That a stop waits for what was accepted.
-        bound: Pairs of (samples, seed) whose networks stay compiled, for each model.
+        bound: Networks that stay compiled for each model; those of one seed, number of samples and shape of tile are
+            one, and take up to a GiB.
         rate: Requests a second for each client; None for no limit.
         burst: Requests that a client may send at once above its rate.
         control: Let clients load and unload models.
