@@ -59,10 +59,11 @@ class Door:
         except Gone:
             pass
         except Refusal as refusal:
+            logger.info("refused", extra={"fields": _fields(scope, given) | {"kind": refusal.kind, "why": str(refusal)}})
             if not started:
                 await refuse(refusal, tagged)
         except Exception:
-            logger.exception("internal error, request %s", given)
+            logger.exception("internal error", extra={"fields": _fields(scope, given)})
             if not started:
                 await refuse(Refusal("internal", f"internal error, request {given}"), tagged)
 
@@ -113,6 +114,11 @@ async def refuse(refusal: Refusal, send: Send) -> None:
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": HTTP[refusal.kind], "headers": pairs})
     await send({"type": "http.response.body", "body": body})
+
+
+def _fields(scope: Scope, given: str) -> dict[str, str]:
+    """What the log says of a request that was not answered."""
+    return {"id": given, "client": _peer(scope), "method": scope["method"], "path": scope["path"]}
 
 
 def _given_id(scope: Scope) -> str:

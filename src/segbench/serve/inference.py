@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from typing import TypeVar
 
@@ -103,8 +104,10 @@ class Inference:
         share = Share(self.budget)
         try:
             request, form = await self._read(scope, receive, model, version, client, share)
+            echoed = request.id
+            request = replace(request, id=echoed or scope["state"]["id"])  # the log names one or the other
             answer = await self._wait(self._service.submit(request), receive, request)
-            return await self._response(scope, answer, form, request.id, share)
+            return await self._response(scope, answer, form, echoed, share)
         except BaseException:
             share.close()
             raise

@@ -39,7 +39,7 @@ GRPC: dict[Kind, str] = {
 """Names in `grpc.StatusCode`."""
 
 
-class Refusal(SegbenchError):
+class Refusal(SegbenchError):  # noqa: N818  (a server that refuses has not failed)
     """A request that is not answered.
 
     Args:
