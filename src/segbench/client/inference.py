@@ -97,7 +97,9 @@ def infer(
     if outputs:
         asked["outputs"] = [{"name": name} for name in outputs]
     head = json.dumps(asked).encode()
-    path = f"/v2/models/{quote(model, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "") + "/infer"
+    path = (
+        f"/v2/models/{quote(model, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "") + "/infer"
+    )
     headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))}
     end = time.monotonic() + wait
     while True:
