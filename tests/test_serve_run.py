@@ -47,7 +47,7 @@ def test_the_file_of_settings_says_all_of_them_as_they_are_by_default():
     assert {name for name, value in defaults.items() if value is None} <= behind
     shown = "\n".join(line.removeprefix("# ") for line in text.splitlines() if line[2:].split(" = ")[0] in defaults)
     Settings.model_validate(tomllib.loads(shown))  # what stands behind a # could be said, too
-    assert all("  # " in line for line in text.splitlines() if " = " in line)
+    assert all(" # " in line for line in text.splitlines() if " = " in line)
 
 
 def test_options_go_over_the_file_and_paths_start_from_it(tmp_path):
@@ -75,7 +75,8 @@ def test_a_file_that_cannot_be_used_is_a_line(tmp_path, text, message):
         (["--host", "no.such.host.invalid"], "no address"), (["--token-file", "none"], "token_file"),
         (["--certificate", str(FILE)], "certificate and key"), (["--client-ca", str(FILE)], "client_ca needs"),
         (["--no-http", "--no-grpc"], "nothing to serve"), (["--http-port", "-1"], "http_port"),
-        (["--token-file", str(FILE)], "token"), (["--zoo", "no-such-model"], "no-such-model"),
+        (["--token-file", str(ROOT / "src/segbench/py.typed")], "no token"),
+        (["--zoo", "no-such-model"], "no-such-model"),
         (["--certificate", str(FILE), "--key", str(FILE), "--no-grpc", "--http-port", "0"], "no certificate"),
     ],
 )  # fmt: skip
