@@ -31,6 +31,7 @@ MB = 10**6
 DISTRIBUTION = {
     "skimage": "scikit-image", "sklearn": "scikit-learn", "PIL": "pillow", "mpl_toolkits": "matplotlib",
     "nrrd": "pynrrd", "google": "protobuf", "bioimageio": "bioimageio-core",
+    "grpc": "grpcio",
 }  # fmt: skip
 
 
