@@ -1,5 +1,6 @@
 """The `Service` of a server: models, queue and worker put together."""
 
+import logging
 import time
 from concurrent.futures import Future
 from functools import partial
@@ -11,9 +12,10 @@ from typing import Any
 from segbench.errors import EngineError
 from segbench.predict import passes
 from segbench.serve.bounds import network
+from segbench.serve.loaded import Loaded
 from segbench.serve.logs import tell
 from segbench.serve.measure import Measures, Took
-from segbench.serve.models import Loaded, Models
+from segbench.serve.models import Models
 from segbench.serve.outputs import check, inputs, outputs, shapes
 from segbench.serve.queue import Queue, Waiting
 from segbench.serve.refusal import Refusal
@@ -114,6 +116,15 @@ class Server:
         """See `Service.unload`."""
         self._control()
         self._models.unload(name)
+
+    def reload(self) -> None:
+        """Loads anew what is loaded, as who runs the server may ask; what cannot be loaded stays as it was."""
+        for name in dict.fromkeys(listed.name for listed in self.index() if listed.state == "READY"):
+            try:
+                self._models.load(name)
+            except Refusal as refusal:
+                tell("not reloaded", logging.WARNING, model=name, why=str(refusal))
+        tell("reloaded")
 
     def metrics(self) -> bytes:
         """See `Service.metrics`."""
