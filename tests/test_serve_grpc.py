@@ -8,17 +8,20 @@ import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from conftest import blobs
 from serving import FakeService, expected_labels
 from started import certificates
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
+from segbench import load
 from segbench.errors import InputError
 from segbench.serve import grpc_messages
 from segbench.serve.grpc import serve
 from segbench.serve.guard import Guard
 from segbench.serve.refusal import GRPC, Refusal
 from segbench.serve.request import Answer
+from segbench.serve.service import Server
 from segbench.serve.settings import Settings
 
 TOKEN = "a-token-of-thirty-two-characters"
@@ -514,3 +517,30 @@ def test_files_that_are_no_certificates_are_a_line(tmp_path):
         settings = Settings(grpc_port=0, certificate=tmp_path / certificate, key=tmp_path / key)
         with pytest.raises(InputError, match="certificate"):
             serve(FakeService(), settings, Guard())
+
+
+def test_what_a_model_answers_is_what_it_predicts(tiny):
+    settings = Settings(
+        models=(str(tiny.path),),
+        roots=(tiny.path.parent,),
+        grpc_port=0,
+        warmup=(16, 16, 16),
+        threads=1,
+        engine="openvino",
+    )
+    service = Server(settings)
+    server = serve(service, settings, Guard())
+    try:
+        eventually(lambda: service.wait(0.1), 120)
+        image = blobs((20, 24, 18))
+        wanted = load(str(tiny.path), threads=1, engine="openvino").predict(image, samples=4, seed=9)
+        with triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
+            (model,) = [each.name for each in client.get_model_repository_index().models if each.state == "READY"]
+            told = {"segbench_samples": 4, "segbench_seed": 9}
+            answer = client.infer(model, [tensor(image[None, None])], parameters=told)
+        names = {"labels": "labels", "probability": "probability", "entropy": "entropy", "mutual_information": "mutual"}
+        for name, ours in names.items():
+            np.testing.assert_array_equal(answer.as_numpy(name)[0, 0], getattr(wanted, ours))
+    finally:
+        server.stop(5)
+        service.drain()

@@ -36,7 +36,8 @@ class Answer:
         model: Its name.
         version: That answered.
         parameters: What else the server says: "segbench_samples", "segbench_seed", perhaps "segbench_warnings".
-        outputs: By name, each of the image's shape; "probabilities" (K, …) and "samples" (T, …) have an axis more. Read-only.
+        outputs: By name, each of the image's shape and read-only; "probabilities" (K, …) and "samples" (T, …) have an
+            axis more.
     """
 
     model: str
