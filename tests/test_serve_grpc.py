@@ -310,6 +310,7 @@ def test_what_nobody_thought_of_is_internal_and_says_nothing(start, caplog):
     assert code == "INTERNAL"
     assert "secret" not in line
     assert "/secret/path" in caplog.text  # for whoever runs it
+    assert line.split()[-1] in [record.fields["id"] for record in caplog.records if hasattr(record, "fields")]
     running.service.refusal = None
     assert running.client.is_server_live()
 

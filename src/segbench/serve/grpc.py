@@ -27,6 +27,7 @@ from segbench.serve import grpc_messages as messages
 from segbench.serve import tls
 from segbench.serve.grpc_calls import CALLS, SERVICE
 from segbench.serve.guard import Guard
+from segbench.serve.logs import tell
 from segbench.serve.refusal import GRPC, Refusal
 from segbench.serve.request import Answer, Request, Service
 from segbench.serve.settings import MIB, Settings
@@ -41,7 +42,6 @@ AGAIN_S = 1.0
 """After which a client that was told to wait may ask again, where nothing better is known."""
 ALIVE_MS, ANSWERS_MS = 30_000, 10_000
 """A client is asked whether it is there so often, and is gone if it says nothing for so long."""
-log = logging.getLogger("segbench.serve")
 Context = Any
 """`grpc.aio.ServicerContext`; the package has no types."""
 
@@ -127,11 +127,12 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
         try:
             return await self._answer(name, context)
         except Refusal as refusal:
+            tell("refused", client=_peer(context), call=name, kind=refusal.kind, why=str(refusal))
             await _refuse(context, refusal)
-        except Exception:  # whatever it is, the client learns no more than that
-            given = uuid.uuid4().hex
-            log.exception("internal error, request %s", given)
-            await _refuse(context, Refusal("internal", f"internal error, request {given}"))
+        except Exception as error:  # whatever it is, the client learns no more than that
+            number = uuid.uuid4().hex
+            tell("internal error", logging.ERROR, error=error, id=number, client=_peer(context), call=name)
+            await _refuse(context, Refusal("internal", f"internal error, request {number}"))
 
     async def _answer(self, name: str, context: Context) -> bytes:
         call = CALLS.get(name)
