@@ -461,6 +461,25 @@ def test_too_many_clients_that_send_nothing_are_told_to_wait(start):
         stop.set()
 
 
+def test_short_calls_whose_message_never_comes_end(start, monkeypatch):
+    monkeypatch.setattr("segbench.serve.grpc_service.SHORT_S", 0.3)
+    running = start()
+    stop = threading.Event()
+
+    def never():
+        stop.wait(20)
+        yield b""
+
+    stream = running.channel.stream_unary("/inference.GRPCInferenceService/ModelReady")
+    still = [stream.future(never()) for _ in range(20)]
+    try:
+        assert running.client.is_model_ready("tiny", client_timeout=20)
+        eventually(lambda: all(call.done() for call in still))
+        assert {call.code().name for call in still} == {"DEADLINE_EXCEEDED"}
+    finally:
+        stop.set()
+
+
 def test_many_clients_get_their_own_answers(running):
     def ask(number):
         image = SMALL + np.float32(number)
