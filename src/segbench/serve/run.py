@@ -1,14 +1,16 @@
 """A server from its start to its end: `segbench serve`."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from importlib import import_module
 from queue import Empty, SimpleQueue
-from types import FrameType
+from types import FrameType, ModuleType
 
 from segbench.errors import InputError
-from segbench.serve import grpc, logs
+from segbench.serve import logs
 from segbench.serve.guard import Guard, read_tokens
 from segbench.serve.listener import listen
 from segbench.serve.service import Server
@@ -52,13 +54,19 @@ def run(settings: Settings, say: Say = lambda line: None) -> bool:
             stack.callback(http.stop, LAST_S)
             addresses.append(_address("https" if settings.certificate else "http", settings.host, http.port))
         if settings.grpc_port is not None:
-            rpc = grpc.serve(service, settings, guard)
+            rpc = _grpc().serve(service, settings, guard)
             stack.callback(rpc.stop, LAST_S)
             addresses.append(_address("grpc", settings.host, rpc.port))
         if _loaded(service, signals):
             say(f"ready: {' '.join(addresses)} serves {', '.join(settings.models)}")
             _obey(service, signals)
         return _drained(service, signals)
+
+
+def _grpc() -> ModuleType:
+    """The gRPC side, told before it is imported to leave forks alone: it would write a line of its own to the log."""
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    return import_module("segbench.serve.grpc")
 
 
 def _caught(stack: ExitStack) -> "SimpleQueue[int]":
