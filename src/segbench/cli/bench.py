@@ -1,10 +1,11 @@
-"""`segbench bench` and `segbench bench metrics`."""
+"""`segbench bench`, `segbench bench metrics` and `segbench bench serve`."""
 
 from collections.abc import Sequence
 
 from segbench.bench import throughput, throughput_sheet
 from segbench.bench.run import PAGE, run
 from segbench.bench.scene import Request
+from segbench.bench.serving import run as serving
 from segbench.cli.evaluation import grid
 from segbench.cli.screen import NOTES, print_json, progress_bar, results
 from segbench.evaluate.sheet import Sheet
@@ -52,6 +53,24 @@ def run_metrics(request: throughput.Request, json: bool) -> None:
     if request.out is not None:
         throughput_sheet.write(request.out, row)
         written = request.out / throughput_sheet.PAGE
+        NOTES.print(f"written to {request.out} (see {written})", soft_wrap=True, markup=False)
+
+
+def run_serving(request: serving.Request, json: bool) -> None:
+    """Benchmarks the server with a progress bar and prints the tables, or the rows as JSON."""
+    with progress_bar() as bars:
+        task = bars.add_task("benchmarking", total=None)
+
+        def stepped(done: int, total: int, what: str) -> None:
+            bars.update(task, completed=done, total=total, description=what)
+
+        result = serving.run(request, stepped)
+    if json:
+        print_json([row.model_dump(mode="json") for row in result.rows])
+    else:
+        _show(result.sheets, result.foot)
+    if request.out is not None:
+        written = request.out / serving.PAGE
         NOTES.print(f"written to {request.out} (see {written})", soft_wrap=True, markup=False)
 
 
