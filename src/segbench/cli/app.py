@@ -225,16 +225,16 @@ def bench(
         from segbench.cli.bench import listed, run_serving
 
         wanted = ServingRequest(
-            zoo=zoo, samples=samples, seed=seed, size=64 if size is None else size, repeats=repeats, threads=threads, engine=engine,
-            precision=precision, against=listed(against), overload_s=overload_s, per_client=per_client, out=out,
+            zoo=zoo, samples=samples, seed=seed, size=64 if size is None else size, repeats=repeats, threads=threads,
+            engine=engine, precision=precision, against=listed(against), overload_s=overload_s, per_client=per_client, out=out,
         )  # fmt: skip
         return run_serving(wanted, json)
     from segbench.bench.scene import Request
     from segbench.cli.bench import listed, run_bench
 
     request = Request(
-        zoo=zoo, samples=samples, seed=seed, size=160 if size is None else size, repeats=repeats, threads=threads, engine=engine,
-        precisions=listed(precision), against=listed(against), out=out,
+        zoo=zoo, samples=samples, seed=seed, size=160 if size is None else size, repeats=repeats, threads=threads,
+        engine=engine, precisions=listed(precision), against=listed(against), out=out,
     )  # fmt: skip
     return run_bench(request, json)
 
