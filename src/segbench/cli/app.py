@@ -226,7 +226,8 @@ def bench(
 
         wanted = ServingRequest(
             zoo=zoo, samples=samples, seed=seed, size=64 if size is None else size, repeats=repeats, threads=threads,
-            engine=engine, precision=precision, against=listed(against), overload_s=overload_s, per_client=per_client, out=out,
+            engine=engine, precision=precision, against=listed(against), overload_s=overload_s,
+            per_client=per_client, out=out,
         )  # fmt: skip
         return run_serving(wanted, json)
     from segbench.bench.scene import Request

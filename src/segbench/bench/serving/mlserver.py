@@ -125,7 +125,7 @@ def start(
     }  # fmt: skip
     (folder / "settings.json").write_text(json.dumps(settings))
     python = environment()
-    command = [str(python), "-m", "mlserver.cli", "start", str(folder)]
+    command = [str(python.parent / "mlserver"), "start", str(folder)]
     told_environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "MLSERVER_"))
     }
