@@ -25,6 +25,7 @@ from segbench.export.kinds import graphs
 from segbench.zoo import Model
 
 VERSION = "1.7.1"
+BESIDE = "uvloop<0.22"  # its workers ask for an event loop where there is none, which later ones refuse
 OUTPUTS = ("mean", "entropy", "mutual_information")
 LARGEST = 2**30  # bytes of a gRPC message; MLServer takes gRPC's 4 MiB where it is not told
 RUNTIME = """\
@@ -74,11 +75,11 @@ def environment(step: Callable[[str], None] = lambda _: None) -> Path:
     runtime = version("onnxruntime")
     folder = home() / f"mlserver-{VERSION}-onnxruntime-{runtime}-py{sys.version_info.major}{sys.version_info.minor}"
     python, done = folder / "bin" / "python", folder / "installed"
-    if done.exists():
+    packages = [f"mlserver=={VERSION}", f"onnxruntime=={runtime}", BESIDE]
+    if done.exists() and done.read_text() == " ".join(packages):
         return python
     step(f"installing MLServer {VERSION}")
     shutil.rmtree(folder, ignore_errors=True)  # what an interrupted installation left
-    packages = [f"mlserver=={VERSION}", f"onnxruntime=={runtime}"]
     for command in (
         [sys.executable, "-m", "venv", str(folder)],
         [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages],
@@ -87,7 +88,7 @@ def environment(step: Callable[[str], None] = lambda _: None) -> Path:
         if ended.returncode:
             said = ([line for line in ended.stderr.splitlines() if line.strip()] or ["it said nothing"])[-1]
             raise EngineError(f"--against mlserver: cannot install {' '.join(packages)} in {folder}: {said}")
-    done.touch()
+    done.write_text(" ".join(packages))
     return python
 
 
@@ -131,4 +132,5 @@ def start(
     }
     # protobuf's check of versions, and nothing of the installation beside it
     path = f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return Server("MLServer", command, ports[0], told_environment | {"PATH": path}, folder, ports[2])
+    ready = f"/v2/models/{model.card.name}/ready"  # the server itself is ready before its models are
+    return Server("MLServer", command, ports[0], told_environment | {"PATH": path}, folder, ready)

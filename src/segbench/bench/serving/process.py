@@ -59,7 +59,7 @@ class Server:
         port: Of its HTTP.
         environment: All of it; this process's by default.
         folder: That it runs in.
-        metrics_port: Of its metrics, where that is another.
+        ready: Path that answers 200 when it is.
     """
 
     def __init__(
@@ -69,9 +69,9 @@ class Server:
         port: int,
         environment: Mapping[str, str] | None = None,
         folder: Path | None = None,
-        metrics_port: int | None = None,
+        ready: str = READY,
     ) -> None:
-        self.name, self.port, self._metrics_port = name, port, metrics_port or port
+        self.name, self.port, self._ready = name, port, ready
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, env=environment, cwd=folder,
@@ -91,7 +91,7 @@ class Server:
 
     def _wait(self) -> None:
         limit = time.monotonic() + START_S
-        while self.status(READY) != OK:
+        while self.status(self._ready) != OK:
             if self._process.poll() is not None:
                 raise EngineError(f"{self.name} ended with {self._process.returncode} at its start: {self.said()}")
             if time.monotonic() > limit:
@@ -101,13 +101,13 @@ class Server:
     def status(self, path: str) -> int:
         """Of a GET; 0 where nobody answers."""
         try:
-            return self._get(path, self.port)[0]
+            return self._get(path)[0]
         except (OSError, http.client.HTTPException):
             return 0
 
     def counts(self, metric: str) -> dict[str, float]:
         """Samples of a metric, by what stands in their braces."""
-        lines = self._get(METRICS, self._metrics_port)[1].decode().splitlines()
+        lines = self._get(METRICS)[1].decode().splitlines()
         found = {}
         for line in lines:
             name, _, value = line.rpartition(" ")
@@ -116,8 +116,8 @@ class Server:
                 found[labels.rstrip("}")] = float(value)
         return found
 
-    def _get(self, path: str, port: int) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(HOST, port, timeout=10)
+    def _get(self, path: str) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=10)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
