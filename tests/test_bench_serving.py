@@ -170,7 +170,8 @@ def full(overhead=0.002, crowd=16.0):
     part = Round(seconds=9.0, answered=3, latencies_s=(1.0,) * 3, refused=6, refused_s=(0.01,) * 6, counted=3,
                  waiting=0, resident_mib=(100.0,) * 9)  # fmt: skip
     return (
-        bare((1.0,) * 5, (1.0,) * 5), row(rounds=((1 + overhead,) * 5,) * 2), row(wire="grpc raw", rounds=((1.004,),) * 2),
+        bare((1.0,) * 5, (1.0,) * 5), row(rounds=((1 + overhead,) * 5,) * 2),
+        row(wire="grpc raw", rounds=((1.004,),) * 2),
         row("loop", clients=32, rounds=((1.0,) * 3,) * 2), row("loop", clients=16, rounds=((crowd,),) * 2),
         row("loop", "mlserver", "http json", 16, ((60.0,),) * 2), strained.model_copy(update={"rounds": (part,)}),
     )  # fmt: skip
@@ -449,7 +450,7 @@ def test_an_environment_is_made_once_and_a_failure_is_one_line(tmp_path, monkeyp
     (python.parent.parent / "installed").unlink()
     failed = types.SimpleNamespace(returncode=1, stderr="a warning\nERROR: No matching distribution\n\n")
     monkeypatch.setattr(mlserver.subprocess, "run", lambda command, **_: failed)
-    with pytest.raises(EngineError, match="cannot install mlserver==.*No matching distribution"):
+    with pytest.raises(EngineError, match=r"cannot install mlserver==.*No matching distribution"):
         mlserver.environment()
 
 

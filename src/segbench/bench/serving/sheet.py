@@ -102,7 +102,8 @@ def _loops(rows: Sequence[ServingRow]) -> Sheet:
         lines.append((*first, *quantiles, *queue, failed, row.sent_mib, row.answer_mib, 1e6 * row.apart))
     notes = [
         f"each client sends the next request when it has the answer; median and quartiles of {len(rows[0].rounds)} "
-        "rounds in which every line has a turn; latencies without each client's first",
+        "rounds in which every line has a turn; latencies without each client's first: of "
+        + ", ".join(f"{len(summary.latencies(row))}" for row in rows if row.kind == "loop"),
     ]
     if any(row.server == "mlserver" for row in rows):
         notes += [
