@@ -1,7 +1,8 @@
 """What uncertainty costs: places of dropout, keep counts and numbers of samples, trained alike and scored alike.
 
-    python docs/frontier.py runs/frontier --real ../shared/real   # makes rows.json; started again, it goes on
-    python docs/frontier.py runs/frontier --page docs/frontier.md # its tables and figure
+    python docs/frontier.py runs/frontier --real ../shared/real --page docs/frontier.md
+
+makes rows.json, going on where it stopped, and of all its rows the tables and the figure of the page.
 
 Every design is trained for the same steps on the same crops, three seeds each, on one thread; its logits are calibrated
 on the phantoms, as a release's are, and nothing is chosen on what is scored. The cost is counted in the design's own
@@ -61,13 +62,15 @@ ENSEMBLE = "ensemble of 4"
 EDGE = 256  # of a measured slice: its middle
 
 
-def recipe(design: str, seed: int) -> Recipe:
-    """Of one run: the ablation's, with the augmentation of the zoo's default model."""
+def recipe(design: str, seed: int, steps: int | None = None) -> Recipe:
+    """Of one run: the ablation's, with the augmentation of the zoo's default model; `steps` in place of its own."""
     base = ablation.recipe("no wide families", seed).model_dump()
     chosen = DESIGNS[design]
     base["network"] = {"kind": chosen.get("kind", "vnet-battery"), "options": {"widths": WIDTHS, **chosen["options"]}}
     base |= {"title": design, "name": "frontier"}
     base["augmentation"] |= {"scaled": 0.3, "convention": 0.15, "flat": 0.1}
+    if steps is not None:
+        base["steps"] = steps
     return Recipe.model_validate(base)
 
 
@@ -145,11 +148,11 @@ def scored(members: Sequence[tuple[Network, Recipe, Any]], kind: str, real: Path
     return [{"set": name, "T": t, **found.row()} for (name, t), found in sums.items()]
 
 
-def trained(design: str, seed: int, out: Path) -> tuple[Network, Recipe, Any]:
+def trained(design: str, seed: int, out: Path, steps: int | None) -> tuple[Network, Recipe, Any]:
     """A network, trained or read, with its calibration."""
     register()
     torch.set_num_threads(1)
-    how = recipe(design, seed)
+    how = recipe(design, seed, steps)
     folder = out / f"{design.replace(',', '').replace(' ', '-')}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     data = loop.training_data(how, out / "volumes")
@@ -159,23 +162,23 @@ def trained(design: str, seed: int, out: Path) -> tuple[Network, Recipe, Any]:
     return network, how, calibrated
 
 
-def one(design: str, seed: int, out: Path, real: Path | None) -> list[dict[str, Any]]:
+def one(design: str, seed: int, out: Path, real: Path | None, steps: int | None) -> list[dict[str, Any]]:
     """All rows of one run; of seed 4 without dropout the ensemble's, too."""
-    member = trained(design, seed, out)
+    member = trained(design, seed, out, steps)
     rows = []
     for kind in ("fixed", "balanced") if any(s.kind == "fixed" for s in member[0].sites) else ("fixed",):
         price = costs(member[0], kind, SAMPLES)
         for row in scored([member], kind, real):
             rows.append({"design": design, "masks": kind, "seed": seed, "passes": price.get(row["T"], 1.0), **row})
     if design == "no dropout" and seed == max(SEEDS[design]):
-        members = [trained(design, other, out) for other in SEEDS[design]]
+        members = [trained(design, other, out, steps) for other in SEEDS[design]]
         for row in scored(members, "fixed", real):
             rows.append({"design": ENSEMBLE, "masks": "fixed", "seed": 0, "passes": float(len(members)), **row})
     return rows
 
 
-def run(out: Path, real: Path | None, workers: int) -> None:
-    """All runs that are not in rows.json yet, seed by seed."""
+def run(out: Path, real: Path | None, workers: int, steps: int | None) -> list[dict[str, Any]]:
+    """All rows; makes those that are not in rows.json yet, seed by seed."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / "rows.json"
     rows = json.loads(path.read_text()) if path.exists() else []
@@ -183,13 +186,14 @@ def run(out: Path, real: Path | None, workers: int) -> None:
     wanted = sorted({(seed, d) for d in DESIGNS for seed in SEEDS[d] if (d, seed) not in done})
     loop.training_data(recipe("no dropout", 1), out / "volumes")
     with ProcessPoolExecutor(workers) as pool:
-        for job in as_completed([pool.submit(one, design, seed, out, real) for seed, design in wanted]):
+        for job in as_completed([pool.submit(one, design, seed, out, real, steps) for seed, design in wanted]):
             if job.exception() is not None:
                 pool.shutdown(cancel_futures=True)  # else it would be told after all the others, hours later
             rows += job.result()
             sys.stdout.write(f"{rows[-1]}\n")
             sys.stdout.flush()
             path.write_text(json.dumps(rows, indent=1) + "\n")
+    return rows
 
 
 def main() -> None:
@@ -199,13 +203,13 @@ def main() -> None:
     parser.add_argument("--real", type=Path)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--page", type=Path)
+    parser.add_argument("--steps", type=int, help="of each training; few of them only show that it works")
     asked = parser.parse_args()
+    rows = run(asked.out, asked.real, asked.workers, asked.steps)
     if asked.page:
         from frontier_page import page
 
-        page(json.loads((asked.out / "rows.json").read_text()), asked.page)
-        return
-    run(asked.out, asked.real, asked.workers)
+        page(rows, asked.page)
 
 
 if __name__ == "__main__":

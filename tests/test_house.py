@@ -30,7 +30,8 @@ LINES = 350
 MB = 10**6
 DISTRIBUTION = {
     "skimage": "scikit-image", "sklearn": "scikit-learn", "PIL": "pillow", "mpl_toolkits": "matplotlib",
-    "nrrd": "pynrrd", "google": "protobuf", "grpc": "grpcio", "bioimageio": "bioimageio-core",
+    "nrrd": "pynrrd", "google": "protobuf", "bioimageio": "bioimageio-core",
+    "grpc": "grpcio",
 }  # fmt: skip
 
 

@@ -68,6 +68,10 @@ class Engine(Protocol):
         """The networks of masks [T, channels]. What depends on the masks alone is done here, once for all tiles."""
         ...
 
+    def fresh(self, masks: Float32) -> Bound:
+        """The same for a caller who remembers networks himself: the engine does not keep what it gives."""
+        ...
+
 
 def available() -> list[str]:
     """Engines whose package is installed, the fake one left out."""

@@ -35,6 +35,10 @@ class Fake:
 
     def bind(self, masks: Float32) -> Bound:
         """See `Engine.bind`."""
+        return self.fresh(masks)
+
+    def fresh(self, masks: Float32) -> Bound:
+        """See `Engine.fresh`."""
         assert masks.shape[1] == self._columns
         weights = np.arange(1, self._columns + 1, dtype=np.float64)
         shift = ((masks @ weights) / max(weights.sum(), 1) - 1).astype(np.float32)

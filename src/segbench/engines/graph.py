@@ -67,10 +67,11 @@ class GraphEngine:
     def bind(self, masks: Float32) -> Bound:
         """See `Engine.bind`; the last masks are remembered, so that many volumes compile their graphs once."""
         if self._last is None or not np.array_equal(self._last[0], masks):
-            self._last = (masks.copy(), self._bound(masks))
+            self._last = (masks.copy(), self.fresh(masks))
         return self._last[1]
 
-    def _bound(self, masks: Float32) -> "_Masked | _Thin":
+    def fresh(self, masks: Float32) -> "_Masked | _Thin":
+        """See `Engine.fresh`."""
         if self._thinner is None:
             return _Masked(self._graph, self._runtime, self._threads, masks)
         return _Thin(self._thinner.graphs(masks, self._threads), self._runtime, self._threads)

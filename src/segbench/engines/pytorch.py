@@ -43,6 +43,10 @@ class PyTorch:
 
     def bind(self, masks: Float32) -> Bound:
         """See `Engine.bind`."""
+        return self.fresh(masks)
+
+    def fresh(self, masks: Float32) -> Bound:
+        """See `Engine.fresh`."""
         drawn = torch.from_numpy(masks).to(self._where)
 
         def run(image: Float32, inner: Box = WHOLE) -> Float32:

@@ -104,6 +104,10 @@ class PartEngine:
     note: str = ""
 
     def bind(self, masks: Float32) -> Bound:
+        """See `fresh`."""
+        return self.fresh(masks)
+
+    def fresh(self, masks: Float32) -> Bound:
         """Masks for a graph that takes them; one that draws its own is told seed and samples."""
         numbers = np.arange(len(masks), dtype=np.int32)
         seeded = {"seed": np.array([SEED], np.int32), "samples": numbers}

@@ -3,16 +3,23 @@
 The masks of sample t are the same in every tile, so sample t is one network over the whole volume.
 """
 
-from segbench.predict.memory import Prediction, Predictor, predict
+from segbench.predict.case import Case, Times, predict_cases
+from segbench.predict.memory import Predictor, predict
+from segbench.predict.prediction import Asked, Prediction, passes
 from segbench.predict.said import Said, calibrated, said, sigmoid
 from segbench.predict.sampling import sample_masks, scaled, stream, tiles
 
 __all__ = [
+    "Asked",
+    "Case",
     "Prediction",
     "Predictor",
     "Said",
+    "Times",
     "calibrated",
+    "passes",
     "predict",
+    "predict_cases",
     "said",
     "sample_masks",
     "scaled",

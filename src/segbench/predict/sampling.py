@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 from segbench.cascade import Cascade, Refined
 from segbench.engines import Bound
@@ -12,6 +13,8 @@ from segbench.predict.margin import grown, refined
 from segbench.tiling import Grid, Tile, read
 from segbench.volume import Float32, Volume
 from segbench.zoo.card import Card
+
+Step = TypeVar("Step")
 
 
 def sample_masks(card: Card, samples: int, seed: int) -> Float32:
@@ -74,24 +77,46 @@ def stream(
         if progress is not None:
             progress(tile)
 
+    def computed(tile: Tile, image: Float32) -> Float32:
+        return run(image, grown(tile, margin, volume.shape))
+
+    overlapped(wanted, lambda tile: scaled(volume, tile, scaling), computed, finished)
+
+
+def overlapped(
+    wanted: Iterable[Step],
+    read: Callable[[Step], Float32 | None],
+    compute: Callable[[Step, Float32], Float32],
+    finish: Callable[[Step, Float32, Float32], None],
+) -> None:
+    """Three stages of steps: `read` of the next one and `finish` of the last one go on while `compute` has this one.
+
+    Args:
+        wanted: Steps, in any order.
+        read: In one thread beside; a step that it gives None for ends there.
+        compute: In this thread, of what was read.
+        finish: In another thread, of a step, what was read and what was computed.
+    """
     with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as finishing:
         last: Future[None] | None = None
-        for tile, image in _ahead(reading, lambda tile: scaled(volume, tile, scaling), wanted):
-            logits = run(image, grown(tile, margin, volume.shape))
+        for step, had in _ahead(reading, read, wanted):
+            if had is None:
+                continue
+            made = compute(step, had)
             if last is not None:
                 last.result()
-            last = finishing.submit(finished, tile, image, logits)
+            last = finishing.submit(finish, step, had, made)
         if last is not None:
             last.result()
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, read: Callable[[Tile], Float32], wanted: Iterable[Tile]
-) -> Iterator[tuple[Tile, Float32]]:
-    """Tiles with what `read` gives for each, the next one being read in `pool` while this one is used."""
-    upcoming: tuple[Tile, Future[Float32]] | None = None
-    for tile in wanted:
-        now, upcoming = upcoming, (tile, pool.submit(read, tile))
+    pool: ThreadPoolExecutor, read: Callable[[Step], Float32 | None], wanted: Iterable[Step]
+) -> Iterator[tuple[Step, Float32 | None]]:
+    """Steps with what `read` gives for each, the next one being read in `pool` while this one is used."""
+    upcoming: tuple[Step, Future[Float32 | None]] | None = None
+    for step in wanted:
+        now, upcoming = upcoming, (step, pool.submit(read, step))
         if now is not None:
             yield now[0], now[1].result()
     if upcoming is not None:

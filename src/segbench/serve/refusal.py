@@ -5,7 +5,7 @@ from typing import Literal
 from segbench.errors import SegbenchError
 
 Kind = Literal[
-    "invalid", "unauthenticated", "forbidden", "unknown", "too large", "unsupported", "rate", "busy", "late",
+    "invalid", "unauthenticated", "forbidden", "unknown", "too large", "unsupported", "slow", "rate", "busy", "late",
     "cancelled", "internal",
 ]  # fmt: skip
 HTTP: dict[Kind, int] = {
@@ -13,6 +13,7 @@ HTTP: dict[Kind, int] = {
     "unauthenticated": 401,
     "forbidden": 403,
     "unknown": 404,
+    "slow": 408,
     "too large": 413,
     "unsupported": 415,
     "rate": 429,
@@ -26,6 +27,7 @@ GRPC: dict[Kind, str] = {
     "unauthenticated": "UNAUTHENTICATED",
     "forbidden": "PERMISSION_DENIED",
     "unknown": "NOT_FOUND",
+    "slow": "DEADLINE_EXCEEDED",
     "too large": "RESOURCE_EXHAUSTED",
     "unsupported": "UNIMPLEMENTED",
     "rate": "RESOURCE_EXHAUSTED",
@@ -37,7 +39,7 @@ GRPC: dict[Kind, str] = {
 """Names in `grpc.StatusCode`."""
 
 
-class Refusal(SegbenchError):
+class Refusal(SegbenchError):  # noqa: N818  (a server that refuses has not failed)
     """A request that is not answered.
 
     Args:

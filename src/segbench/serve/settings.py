@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from segbench.recipe import Strict
+from segbench.recipe import Strict, read_toml
 
 MIB = 2**20
+PATHS = ("token_file", "certificate", "key", "client_ca")
 
 
 class Settings(Strict):
@@ -16,8 +17,8 @@ class Settings(Strict):
         models: Names of zoo models, or folders and artifacts below `roots`; loaded at the start.
         roots: Folders that models may be read below; zoo models need none.
         host: Address to bind to. Other than loopback only with a token file or mutual TLS.
-        http_port: 0 for any free one; None for no HTTP.
-        grpc_port: 0 for any free one; None for no gRPC.
+        http_port: 0 for any free one; None, in a file false, for no HTTP.
+        grpc_port: 0 for any free one; None, in a file false, for no gRPC.
         token_file: File of one token a line; a client sends one as "Authorization: Bearer".
         certificate: PEM file of the server's certificate chain, for TLS.
         key: PEM file of its private key.
@@ -37,7 +38,8 @@ class Settings(Strict):
         max_answer_mib: Of one answer, in MiB.
         timeout_s: That a request may wait and run.
         drain_s: That a stop waits for what was accepted.
-        bound: Pairs of (samples, seed) whose networks stay compiled, for each model.
+        bound: Networks that stay compiled for each model; those of one seed, number of samples and shape of tile are
+            one, and take up to a GiB.
         rate: Requests a second for each client; None for no limit.
         burst: Requests that a client may send at once above its rate.
         control: Let clients load and unload models.
@@ -75,3 +77,21 @@ class Settings(Strict):
     control: bool = False
     warmup: tuple[int, int, int] = (64, 64, 64)
     allow_origin: tuple[str, ...] = ()
+
+    @field_validator("http_port", "grpc_port", mode="before")
+    @classmethod
+    def _closed(cls, value: object) -> object:
+        """TOML has no word for nothing, and False would pass for port 0."""
+        return None if value is False else value
+
+
+def read_settings(path: Path) -> Settings:
+    """Settings of a TOML file; paths in it start from its folder.
+
+    Raises:
+        InputError: One line that names the file, the key and what is wrong with it.
+    """
+    found = read_toml(path, Settings)
+    here = path.resolve().parent
+    placed = {name: here / value for name in PATHS if (value := getattr(found, name)) is not None}
+    return found.model_copy(update=placed | {"roots": tuple(here / root for root in found.roots)})

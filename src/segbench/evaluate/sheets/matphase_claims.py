@@ -115,7 +115,7 @@ def _against(found: Collection, old: str, claim: str, paper: str = NO_FIGURE) ->
 
 
 def _average(found: Collection, printed: PrintedStudy) -> list[Judged]:
-    """The mean gain over the ten baselines, image by image, of the first seed that all have."""
+    """The mean gain over the ten baselines, image by image, of the first seed that each has with it."""
     made = []
     for name, score in (("mIoU", overlap.miou), ("fIoU", overlap.fiou)):
         claim = f"above the ten baselines on average in {name}"
