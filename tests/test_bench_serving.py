@@ -147,8 +147,8 @@ def test_a_round_that_was_slower_is_not_mixed_with_others():
 
 
 def test_overhead_and_shares_are_taken_within_rounds():
-    rows = [bare((1.0, 1.0, 1.2), (3.0, 3.0)), row(rounds=((1.002, 1.002), (3.004, 3.004)))]
-    assert summary.overhead_ms(rows[1], rows) == pytest.approx(3.0)
+    rows = [bare((1.0, 1.5), (3.0,)), row(rounds=((1.002, 1.503), (3.9,)))]
+    assert summary.overhead_ms(rows[1], rows) == pytest.approx(3.0), "in pairs: a slow minute slows both"
     loop = row("loop", clients=32, rounds=((1.1, 1.1), (3.2, 3.2)))  # answers a second: 1 / 1.1, 1 / 3.2
     rows = [bare((1.0, 1.0), (3.0, 3.0)), loop]
     assert summary.share_of_bare(loop, rows) == pytest.approx((1 / 1.1 + 3 / 3.2) / 2)
@@ -171,7 +171,7 @@ def full(overhead=0.002, crowd=16.0):
                  waiting=0, resident_mib=(100.0,) * 9)  # fmt: skip
     return (
         bare((1.0,) * 5, (1.0,) * 5), row(rounds=((1 + overhead,) * 5,) * 2),
-        row(wire="grpc raw", rounds=((1.004,),) * 2),
+        row(wire="grpc raw", rounds=((1.004,) * 5,) * 2),
         row("loop", clients=32, rounds=((1.0,) * 3,) * 2), row("loop", clients=16, rounds=((crowd,),) * 2),
         row("loop", "mlserver", "http json", 16, ((60.0,),) * 2), strained.model_copy(update={"rounds": (part,)}),
     )  # fmt: skip
@@ -452,6 +452,35 @@ def test_an_environment_is_made_once_and_a_failure_is_one_line(tmp_path, monkeyp
     monkeypatch.setattr(mlserver.subprocess, "run", lambda command, **_: failed)
     with pytest.raises(EngineError, match=r"cannot install mlserver==.*No matching distribution"):
         mlserver.environment()
+
+
+# all of it
+
+
+def test_a_server_is_benchmarked_as_users_start_it(tiny, tmp_path, monkeypatch):
+    """With fewer clients, and the tiny model; its answers are those of predict, bit for bit."""
+    monkeypatch.setattr(serving, "MANY", 3)
+    monkeypatch.setattr(serving, "CROWD", 2)
+    request = serving.Request(
+        zoo=str(tiny.path), engine="onnxruntime", samples=2, size=16, repeats=1, threads=1, per_client=2, overload_s=1.0,
+        out=tmp_path / "out",
+    )  # fmt: skip
+    said = []
+    result = serving.run(request, lambda done, total, what: said.append((done, total)))
+    assert [(row.kind, row.wire, row.clients) for row in result.rows] == [
+        ("single", "in process", 1), ("single", "http binary", 1), ("single", "grpc raw", 1),
+        ("loop", "http binary", 3), ("loop", "grpc raw", 3), ("loop", "http binary", 2),
+        ("overload", "http binary", serving.POOL),
+    ]  # fmt: skip
+    assert [row.apart for row in result.rows] == [0.0] * 7
+    assert [part.answered for row in result.rows[3:6] for part in row.rounds] == [6, 6, 4]
+    assert [len(part.latencies_s) for row in result.rows[3:6] for part in row.rounds] == [3, 3, 2]
+    (strained,) = result.rows[-1].rounds
+    assert strained.answered == strained.counted > 0
+    assert (strained.failed, strained.waiting) == (0, 0)
+    assert result.rows[-1].rate == pytest.approx(3 * summary.throughput(result.rows[3])[1])
+    assert said[-1][0] == said[-1][1] - 1, "as many steps as were promised"
+    assert read_rows(tmp_path / "out" / serving.ROWS) == result.rows
 
 
 # requests that cannot be met

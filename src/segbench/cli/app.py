@@ -183,7 +183,7 @@ def bench(
     ] = "",
     overload_s: Annotated[
         float, typer.Option(min=0, help="Of serve: seconds at three times the capacity; 0 for none.")
-    ] = 20.0,
+    ] = 60.0,
     per_client: Annotated[int, typer.Option(help="Of serve: requests of a client in a round, at least 2.")] = 4,
     voxels: Annotated[float, typer.Option(help="Of metrics: how many are streamed, such as 1e10.")] = 1e8,
     out: Annotated[Path | None, typer.Option(help="Folder for the rows, a page, a table and a picture.")] = None,

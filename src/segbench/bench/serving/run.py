@@ -63,7 +63,7 @@ class Request(Strict):
     engine: str = "auto"
     precision: str = "f32"
     against: tuple[str, ...] = ()
-    overload_s: float = 20.0
+    overload_s: float = 60.0
     per_client: int = 4
     out: Path | None = None
 

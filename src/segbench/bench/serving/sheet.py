@@ -47,8 +47,8 @@ def _reached(rows: Sequence[ServingRow]) -> Sheet:
             line("overload: memory of the last third, of the first's", row, late / early, STEADY)
             line("overload: taken and not answered", row, summary.unanswered(row), 0)
     notes = (
-        "overhead: median of a request less median of bare inference, in turn; throughput: answers a second; "
-        "of rounds the median",
+        "overhead: median of what a request took longer than the bare inference beside it; throughput: answers a "
+        "second, of rounds the median",
         "a queue's: sums of as many of bare inference's times as there are clients, which is what each waits before "
         "one server that is never idle (R = N S: Reiser and Lavenberg 1980, no think time)",
     )

@@ -51,12 +51,12 @@ def quantile(values: Sequence[float], q: float) -> float:
 
 
 def overhead_ms(row: ServingRow, rows: Sequence[ServingRow]) -> float:
-    """Median of a request less median of bare inference, in ms; of rounds, their median."""
+    """Median of what a request took longer than the bare inference of the same turn, in ms."""
     base = bare(rows)
     if base is None:
         return math.nan
-    pairs = zip(row.rounds, base.rounds, strict=True)
-    return 1e3 * quantile([quantile(a.latencies_s, 0.5) - quantile(b.latencies_s, 0.5) for a, b in pairs], 0.5)
+    pairs = zip(latencies(row), latencies(base), strict=True)
+    return 1e3 * quantile([a - b for a, b in pairs], 0.5)
 
 
 def throughput(row: ServingRow) -> tuple[float, float, float]:
