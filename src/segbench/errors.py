@@ -4,7 +4,8 @@
     ├── InputError            something the user gave cannot be used          (also ValueError)
     │   └── UnknownNameError  a domain, model or engine that does not exist   (also LookupError)
     ├── OutputError           a result cannot be written                      (also OSError)
-    └── EngineError           an engine is missing or refuses                 (also RuntimeError)
+    ├── EngineError           an engine is missing or refuses                 (also RuntimeError)
+    └── RemoteError           a server cannot be reached, or refuses          (also ConnectionError)
 
 Every message is one line: what was wrong, where, and what to do. The command line catches `SegbenchError` in one
 place, prints that line and exits with 2; anything else is a bug and keeps its traceback.
@@ -44,3 +45,17 @@ class OutputError(SegbenchError, OSError):
 
 class EngineError(SegbenchError, RuntimeError):
     """An inference engine is missing, or refuses what it was asked."""
+
+
+class RemoteError(SegbenchError, ConnectionError):
+    """A server cannot be reached, does not answer as it should, or refuses.
+
+    Args:
+        message: What was said, and by whom.
+        status: Of HTTP; None where no answer came.
+        retry_after: Seconds after which the server may be asked again; None where it does not say.
+    """
+
+    def __init__(self, message: str, status: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status, self.retry_after = status, retry_after

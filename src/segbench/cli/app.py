@@ -8,6 +8,7 @@ import typer
 from segbench import __version__
 from segbench.cli.delivery import delivery_app
 from segbench.cli.groups import EngineName, Json, Root, Size, Unverified, data_app, zoo_app
+from segbench.cli.remote import client_app
 from segbench.cli.serving import serving_app
 from segbench.cli.showing import showing_app
 
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(zoo_app, name="zoo")
+app.add_typer(client_app, name="client")
 app.add_typer(showing_app)
 app.add_typer(delivery_app)
 app.add_typer(serving_app)

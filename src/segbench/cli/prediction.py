@@ -11,6 +11,7 @@ from typing import cast, get_args
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from segbench.cli.scans import raw_layout, voxel_edges
 from segbench.cli.screen import NOTES, print_json, results
 from segbench.engines import start
 from segbench.errors import InputError, UnknownNameError
@@ -59,7 +60,7 @@ def run_predict(asked: Asked, json: bool) -> None:
         model, asked.engine, asked.precision, asked.threads, device=asked.device, thin=asked.thin,
         unverified=asked.unverified,
     )  # fmt: skip
-    volume = open_volume(asked.scan, _voxel(asked.voxel_um), raw=_raw(asked.raw))
+    volume = open_volume(asked.scan, voxel_edges(asked.voxel_um), raw=raw_layout(asked.raw))
     request = Request(
         volume, model, engine, asked.out, asked.samples, asked.seed, asked.invert, asked.keep_samples, shard,
         asked.restart, form,
@@ -216,24 +217,3 @@ def _format(text: str) -> Format:
     if text not in get_args(Format):
         raise UnknownNameError("format", text, get_args(Format))
     return cast(Format, text)
-
-
-def _raw(flags: dict[str, str | int | None]) -> dict[str, str | int] | None:
-    """What the flags say of a RAW file, if they say anything."""
-    if flags["shape"] is None and flags["dtype"] is None:
-        return None
-    return {name: value for name, value in flags.items() if value is not None}
-
-
-def _voxel(text: str | None) -> float | tuple[float, float, float] | None:
-    if text is None:
-        return None
-    try:
-        edges = [float(part) for part in text.split(",")]
-    except ValueError:
-        edges = []
-    if len(edges) == 1:
-        return edges[0]
-    if len(edges) != 3:
-        raise InputError(f"--voxel-um {text}: give one number in µm, or three for Z,Y,X: 0.5 or 1,0.5,0.5")
-    return edges[0], edges[1], edges[2]

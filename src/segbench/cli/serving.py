@@ -15,7 +15,8 @@ def serve(
         typer.Option(metavar="MODEL[,MODEL]", help="Zoo models, or folders below --root; vnet-battery by default."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE.toml", help="All settings, as in serve/server.toml; options go over it.")
+        Path | None,
+        typer.Option(metavar="FILE.toml", help="All settings, as in serve/server.toml; options go over it."),
     ] = None,
     host: Annotated[
         str | None, typer.Option(help="127.0.0.1 by default; others only with --token-file or --client-ca.")
@@ -36,7 +37,9 @@ def serve(
     samples: Annotated[int | None, typer.Option(help="Monte-Carlo samples of a request that does not say.")] = None,
     max_batch: Annotated[int | None, typer.Option(help="Most images that run as one batch.")] = None,
     max_delay_ms: Annotated[float | None, typer.Option(help="That a request waits for others to run with.")] = None,
-    max_queue: Annotated[int | None, typer.Option(help="Requests that may wait; the next is told to come back.")] = None,
+    max_queue: Annotated[
+        int | None, typer.Option(help="Requests that may wait; the next is told to come back.")
+    ] = None,
     timeout_s: Annotated[float | None, typer.Option(help="That a request may wait and run.")] = None,
     rate: Annotated[float | None, typer.Option(help="Requests a second for each client; no limit by default.")] = None,
     control: Annotated[bool, typer.Option("--control", help="Let clients load and unload models.")] = False,

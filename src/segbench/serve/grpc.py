@@ -11,6 +11,7 @@ import logging
 import math
 import threading
 import time
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -126,8 +127,9 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
         except Refusal as refusal:
             await _refuse(context, refusal)
         except Exception:  # whatever it is, the client learns no more than that
-            log.exception("%s failed", name)
-            await _refuse(context, Refusal("internal", "the server failed at this request; its log says how"))
+            given = uuid.uuid4().hex
+            log.exception("internal error, request %s", given)
+            await _refuse(context, Refusal("internal", f"internal error, request {given}"))
 
     async def _answer(self, name: str, context: Context) -> bytes:
         call = CALLS.get(name)
