@@ -59,7 +59,9 @@ class Door:
         except Gone:
             pass
         except Refusal as refusal:
-            logger.info("refused", extra={"fields": _fields(scope, given) | {"kind": refusal.kind, "why": str(refusal)}})
+            logger.info(
+                "refused", extra={"fields": _fields(scope, given) | {"kind": refusal.kind, "why": str(refusal)}}
+            )
             if not started:
                 await refuse(refusal, tagged)
         except Exception:

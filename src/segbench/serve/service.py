@@ -1,5 +1,6 @@
 """The `Service` of a server: models, queue and worker put together."""
 
+import logging
 import time
 from concurrent.futures import Future
 from functools import partial
@@ -114,6 +115,15 @@ class Server:
         """See `Service.unload`."""
         self._control()
         self._models.unload(name)
+
+    def reload(self) -> None:
+        """Loads anew what is loaded, as who runs the server may ask; what cannot be loaded stays as it was."""
+        for name in dict.fromkeys(listed.name for listed in self.index() if listed.state == "READY"):
+            try:
+                self._models.load(name)
+            except Refusal as refusal:
+                tell("not reloaded", logging.WARNING, model=name, why=str(refusal))
+        tell("reloaded")
 
     def metrics(self) -> bytes:
         """See `Service.metrics`."""
