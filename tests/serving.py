@@ -13,6 +13,8 @@ from segbench.serve.refusal import Refusal
 from segbench.serve.request import Answer, Described, Listed, Request
 from segbench.serve.settings import Settings
 
+STAGES = ("success", "queue", "compute_input", "compute_infer", "compute_output")
+
 
 class FakeService:
     """Labels are 1 above the mean of each image; a sample's labels are those of the image moved by its number.
@@ -87,9 +89,9 @@ class FakeService:
                 "last_inference": 0,
                 "inference_count": len(self.started),
                 "execution_count": len(self.started),
-                "inference_stats": {
-                    part: took for part in ("success", "queue", "compute_input", "compute_infer", "compute_output")
-                },
+                "inference_stats": dict.fromkeys(STAGES, took),
+                    ("success", "queue", "compute_input", "compute_infer", "compute_output"), took
+                ),
                 "batch_stats": [],
             }
             for model, (versions, _) in self.models.items()

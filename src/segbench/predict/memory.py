@@ -56,7 +56,8 @@ def predict(
             f"model {card.name!r}: a card with [cascade] is predicted with its second network, others without"
         )
     drawn = sample_masks(card, samples, seed)
-    case = Case(volume, Asked(card, samples, seed, invert, keep, engine.threads), look, cascade)
+    asked = Asked(card, samples, seed, invert, min(keep, len(drawn)), engine.threads)
+    case = Case(volume, asked, look, cascade)
     case.prepare()
     done = 0
 

@@ -64,7 +64,7 @@ class Asked:
         samples: Monte-Carlo samples T; 0 for the deterministic twin.
         seed: Of their masks.
         invert: Their material is dark.
-        keep: So many samples' own labels are kept.
+        keep: So many samples' own labels are kept, at most `passes`.
         threads: That finish a tile side by side.
     """
 
@@ -100,7 +100,7 @@ class Maps:
         self._labels = np.empty(shape, np.uint8)
         self._values = [np.empty(shape, np.float32) for _ in range(5)]
         self._active = np.zeros((classes, asked.passes) if several else asked.passes, np.int64)
-        self._kept = np.empty((min(asked.keep, asked.passes), *shape), np.uint8)
+        self._kept = np.empty((asked.keep, *shape), np.uint8)
         self._probabilities = np.empty((classes, *shape), np.float32) if several else None
         self._doubted = None if asked.card.cascade is None else np.empty(shape, np.bool_)
 
