@@ -423,10 +423,11 @@ def test_a_process_that_dies_is_said(request_):
 
 
 @pytest.fixture
-def bench(segbench, tiny, monkeypatch):
-    """Runs `segbench bench` on the tiny model, small, without processes for memory."""
+def bench(segbench, tiny, monkeypatch, tmp_path):
+    """Runs `segbench bench` on the tiny model, small, without processes for memory, in a folder of its own."""
     from segbench.cli import bench as command
 
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "run", partial(run, memory=measured))
     small = ("--zoo", tiny.path, "--size", 24, "--samples", 2, "--repeats", 1, "--threads", 1)
     return lambda *arguments: segbench("bench", *small, *arguments)
@@ -499,6 +500,7 @@ def test_the_table_is_printed(bench):
         "synthetic",
     ):
         assert words in out
+    assert len(read_rows(Path("runs/bench") / ROWS)) == 5
 
 
 def test_a_model_that_cannot_be_thinned_says_so(bench):

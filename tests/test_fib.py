@@ -2,11 +2,13 @@ import logging
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from segbench.cli import fib as commands
 from segbench.data import fib
 from segbench.data.case import data_hash
 from segbench.data.fib.copies import COPIES, copied
@@ -347,7 +349,7 @@ def test_a_forest_tells_three_classes_apart_in_a_stack():
 
 
 def test_data_commands_know_battery_fib(segbench, monkeypatch, toy, tmp_path):
-    monkeypatch.setattr("segbench.data.fib.load", lambda *_, **__: toy)
+    monkeypatch.setattr(commands, "VOLUMES", replace(commands.VOLUMES, make=lambda *_: toy))
     code, out, _ = segbench("data", "list")
     assert code == 0
     assert "low-dose" in out

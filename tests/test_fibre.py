@@ -151,7 +151,7 @@ def test_evaluation_sees_the_test_layers_and_shows_the_forest_a_trained_one(monk
 
 
 def test_check_says_how_alike_layers_are_and_what_is_left_out(monkeypatch, capsys, toy):
-    monkeypatch.setattr(commands, "load", lambda *asked: [toy])
+    monkeypatch.setattr(commands, "VOLUMES", replace(commands.VOLUMES, make=lambda *_: toy))
     commands.check(json=False)
     assert "the parts lie 27 layers apart, 26 left out" in capsys.readouterr().out.replace("\n", " ")
 

@@ -97,7 +97,8 @@ def test_numbers_out_of_range_are_said_first(wrong, said, monkeypatch):
         measure(Request(**wrong))
 
 
-def test_the_command(segbench, tmp_path):
+def test_the_command(segbench, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     small = ("bench", "metrics", "--voxels", "5e3", "--repeats", 1)
     code, out, _ = segbench(*small, "--out", tmp_path / "run")
     assert code == 0
@@ -107,6 +108,7 @@ def test_the_command(segbench, tmp_path):
     code, out, _ = segbench(*small, "--json")
     assert code == 0
     assert json.loads(out)[0]["threads"] == 1
+    assert (tmp_path / "runs" / "bench-metrics" / "metrics.json").is_file()
     code, out, err = segbench("bench", "metricks")
     assert (code, out) == (2, "")
     assert "Did you mean 'metrics'" in err

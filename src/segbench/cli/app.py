@@ -188,7 +188,10 @@ def bench(
     ] = 60.0,
     per_client: Annotated[int, typer.Option(help="Of serve: requests of a client in a round, at least 2.")] = 4,
     voxels: Annotated[float, typer.Option(help="Of metrics: how many are streamed, such as 1e10.")] = 1e8,
-    out: Annotated[Path | None, typer.Option(help="Folder for the rows, a page, a table and a picture.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the rows, a page, a table and a picture; runs/bench, -metrics or -serve."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure speed: segbench, its bare engine, one dense pass and what else there is, interleaved in one run.
@@ -222,7 +225,8 @@ def bench(
         from segbench.bench import throughput
         from segbench.cli.bench import run_metrics
 
-        asked = throughput.Request(voxels=voxels, threads=threads or 1, seed=seed, repeats=repeats, out=out)
+        where = out or Path("runs/bench-metrics")
+        asked = throughput.Request(voxels=voxels, threads=threads or 1, seed=seed, repeats=repeats, out=where)
         return run_metrics(asked, json)
     if what == "serve":
         from segbench.bench.serving.run import Request as ServingRequest
@@ -231,7 +235,7 @@ def bench(
         wanted = ServingRequest(
             zoo=zoo, samples=samples, seed=seed, size=64 if size is None else size, repeats=repeats, threads=threads,
             engine=engine, precision=precision, against=listed(against), overload_s=overload_s,
-            per_client=per_client, out=out,
+            per_client=per_client, out=out or Path("runs/bench-serve"),
         )  # fmt: skip
         return run_serving(wanted, json)
     from segbench.bench.scene import Request
@@ -239,7 +243,7 @@ def bench(
 
     request = Request(
         zoo=zoo, samples=samples, seed=seed, size=160 if size is None else size, repeats=repeats, threads=threads,
-        engine=engine, precisions=listed(precision), against=listed(against), out=out,
+        engine=engine, precisions=listed(precision), against=listed(against), out=out or Path("runs/bench"),
     )  # fmt: skip
     return run_bench(request, json)
 

@@ -1,14 +1,17 @@
 """`segbench bench`, `segbench bench metrics` and `segbench bench serve`."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from segbench.bench import throughput, throughput_sheet
 from segbench.bench.run import PAGE, run
 from segbench.bench.scene import Request
-from segbench.bench.serving import run as serving
 from segbench.cli.evaluation import grid
 from segbench.cli.screen import NOTES, print_json, progress_bar, results
 from segbench.evaluate.sheet import Sheet
+
+if TYPE_CHECKING:
+    from segbench.bench.serving.run import Request as ServingRequest
 
 WORDS = 24  # names of contenders fit without wrapping
 
@@ -56,8 +59,10 @@ def run_metrics(request: throughput.Request, json: bool) -> None:
         NOTES.print(f"written to {request.out} (see {written})", soft_wrap=True, markup=False)
 
 
-def run_serving(request: serving.Request, json: bool) -> None:
+def run_serving(request: "ServingRequest", json: bool) -> None:
     """Benchmarks the server with a progress bar and prints the tables, or the rows as JSON."""
+    from segbench.bench.serving import run as serving  # needs ONNX, as the others do not
+
     with progress_bar() as bars:
         task = bars.add_task("benchmarking", total=None)
 

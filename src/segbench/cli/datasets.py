@@ -96,7 +96,7 @@ def make_data(name: str, size: int, seed: int, out: Path | None) -> None:
     """Makes a simulated data set, and writes it as TIFF where a folder is named."""
     for of in OTHERS:
         if name == of.NAME:
-            of.make(size, seed, out)
+            of.VOLUMES.write(size, seed, out)
             return
     if name != "battery16":
         raise UnknownNameError("data set to make", name, ["battery16", *(of.NAME for of in OTHERS)])

@@ -7,18 +7,16 @@ import numpy as np
 from rich.table import Table
 
 from segbench.cli import volumes
-from segbench.cli.screen import NOTES, print_json, progress_bar, results
+from segbench.cli.screen import print_json, results
 from segbench.data import fib
 from segbench.data.fib.split import GAP, TESTED, TRAINED, VALIDATED, agreement, published
 from segbench.data.fib.volume import ELECTRODE, KNOWN, LABELLING
-from segbench.errors import InputError
-from segbench.io import check_output_folder
 from segbench.metrics.counts import confusion
 from segbench.metrics.overlap import miou
 
 NAME = "battery-fib"
 DISTANCES = (1, 2, 4, 6, 8, 10, 12, 14, 16, 20, 24)
-PLAIN_SIZE = 96
+VOLUMES = volumes.Simulated(NAME, fib.DOMAINS, fib.SHAPE, fib.load, voxel_bytes=6)
 
 
 def domains() -> list[tuple[str, str]]:
@@ -26,23 +24,9 @@ def domains() -> list[tuple[str, str]]:
     return [(name, of.what) for name, of in KNOWN.items()]
 
 
-def load(names: tuple[str, ...], size: int, seed: int) -> list[fib.Fib]:
-    """Volumes, with a bar where they have to be made."""
-    if size != PLAIN_SIZE:
-        shape = " x ".join(str(n) for n in fib.SHAPE)
-        raise InputError(f"{NAME} has one size, {shape}: leave out --size {size}")
-    with progress_bar() as bars:
-        task = bars.add_task(f"making {NAME}", total=len(names))
-        found = []
-        for name in names:
-            found.append(fib.load(name, seed))
-            bars.advance(task)
-    return found
-
-
 def show(name: str, size: int, seed: int, out: Path | None, json: bool) -> None:
     """What a domain is made of, and what its volume measures."""
-    volume = load((name,), size, seed)[0]
+    volume = VOLUMES.load((name,), size, seed)[0]
     cleaned = fib.clean(volume.label)
     k = len(fib.CLASSES)
     shares = {
@@ -78,21 +62,9 @@ def show(name: str, size: int, seed: int, out: Path | None, json: bool) -> None:
         volumes.draw(out, name, volume.image[z], planes, k)
 
 
-def make(size: int, seed: int, out: Path | None) -> None:
-    """Makes all domains, and writes them as TIFF where a folder is named."""
-    if out is not None:
-        check_output_folder(out, need_bytes=len(fib.DOMAINS) * int(np.prod(fib.SHAPE)) * 6)
-    found = load(fib.DOMAINS, size, seed)
-    for name, volume in zip(fib.DOMAINS, found, strict=True):
-        if out is not None:
-            volumes.write(out, name, volume)
-    where = f", written to {out}" if out is not None else ""
-    NOTES.print(f"{NAME}: {len(found)} domains of {fib.SHAPE} voxels, seed {seed}{where}")
-
-
 def check(json: bool) -> None:
     """How alike slices are by distance, and what the splits are made of."""
-    cleaned = fib.clean(load(("clean",), PLAIN_SIZE, 0)[0].label)
+    cleaned = fib.clean(VOLUMES.load(("clean",), volumes.PLAIN_SIZE, 0)[0].label)
     alike = {distance: agreement(cleaned, distance) for distance in DISTANCES}
     chance = float(np.square(np.bincount(cleaned.ravel()) / cleaned.size).sum())
     parts = [{z for z, _ in part} for part in published()]

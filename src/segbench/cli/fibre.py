@@ -7,16 +7,14 @@ import numpy as np
 from rich.table import Table
 
 from segbench.cli import volumes
-from segbench.cli.screen import NOTES, print_json, progress_bar, results
+from segbench.cli.screen import print_json, results
 from segbench.data import fibre
 from segbench.data.fibre.split import GAP, TESTED, TRAINED, VALIDATED, again
 from segbench.data.fibre.volume import KNOWN
-from segbench.errors import InputError
-from segbench.io import check_output_folder
 
 NAME = "fibre-composite"
 DISTANCES = (1, 2, 4, 8, 12, 16, 20, 26, 32, 48, 64)
-PLAIN_SIZE = 96
+VOLUMES = volumes.Simulated(NAME, fibre.DOMAINS, fibre.SHAPE, fibre.load, voxel_bytes=5)
 
 
 def domains() -> list[tuple[str, str]]:
@@ -24,23 +22,9 @@ def domains() -> list[tuple[str, str]]:
     return [(name, of.what) for name, of in KNOWN.items()]
 
 
-def load(names: tuple[str, ...], size: int, seed: int) -> list[fibre.Fibre]:
-    """Volumes, with a bar where they have to be made."""
-    if size != PLAIN_SIZE:
-        shape = " x ".join(str(n) for n in fibre.SHAPE)
-        raise InputError(f"{NAME} has one size, {shape}: leave out --size {size}")
-    with progress_bar() as bars:
-        task = bars.add_task(f"making {NAME}", total=len(names))
-        found = []
-        for name in names:
-            found.append(fibre.load(name, seed))
-            bars.advance(task)
-    return found
-
-
 def show(name: str, size: int, seed: int, out: Path | None, json: bool) -> None:
     """What a domain is made of, and what its volume measures."""
-    volume = load((name,), size, seed)[0]
+    volume = VOLUMES.load((name,), size, seed)[0]
     shares = np.bincount(volume.truth.ravel(), minlength=len(fibre.CLASSES)) / volume.truth.size
     greys = {
         phase: {"share": float(share), "mean": float(grey.mean()), "deviation": float(grey.std())}
@@ -62,21 +46,9 @@ def show(name: str, size: int, seed: int, out: Path | None, json: bool) -> None:
         volumes.draw(out, name, volume.image[z], {"truth": volume.truth[z]}, len(fibre.CLASSES))
 
 
-def make(size: int, seed: int, out: Path | None) -> None:
-    """Makes all domains, and writes them as TIFF where a folder is named."""
-    if out is not None:
-        check_output_folder(out, need_bytes=len(fibre.DOMAINS) * int(np.prod(fibre.SHAPE)) * 5)
-    found = load(fibre.DOMAINS, size, seed)
-    for name, volume in zip(fibre.DOMAINS, found, strict=True):
-        if out is not None:
-            volumes.write(out, name, volume)
-    where = f", written to {out}" if out is not None else ""
-    NOTES.print(f"{NAME}: {len(found)} domains of {fibre.SHAPE} voxels, seed {seed}{where}")
-
-
 def check(json: bool) -> None:
     """How alike layers are by distance, and what lies between the parts."""
-    truth = load((fibre.DOMAINS[0],), PLAIN_SIZE, 0)[0].truth
+    truth = VOLUMES.load((fibre.DOMAINS[0],), volumes.PLAIN_SIZE, 0)[0].truth
     phases = {1: "fibre", 2: "porosity"}
     alike = {
         name: {distance: again(truth, phase, distance) for distance in DISTANCES} for phase, name in phases.items()
