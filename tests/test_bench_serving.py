@@ -15,7 +15,7 @@ from scipy import stats
 
 import segbench
 from segbench.bench.scene import synthetic
-from segbench.bench.serving import mlserver, payload, summary
+from segbench.bench.serving import contenders, mlserver, payload, summary
 from segbench.bench.serving import run as serving
 from segbench.bench.serving.load import Asked, Plan, arrivals, latencies, loaded, run
 from segbench.bench.serving.process import Server, free_ports
@@ -239,7 +239,7 @@ def test_arrivals_do_not_wait_for_answers_and_each_is_counted(stub, request_file
     assert statuses.count(OK) == server.answered > 10
     assert statuses.count(BUSY) == server.refused > 10
     assert statuses.count(OK) + statuses.count(BUSY) == len(asked)
-    found = serving._round(asked, first=True)
+    found = contenders._round(asked, first=True)
     assert (found.answered, found.refused, found.failed) == (server.answered, server.refused, 0)
 
 
@@ -459,18 +459,18 @@ def test_an_environment_is_made_once_and_a_failure_is_one_line(tmp_path, monkeyp
 
 def test_a_server_is_benchmarked_as_users_start_it(tiny, tmp_path, monkeypatch):
     """With fewer clients, and the tiny model; its answers are those of predict, bit for bit."""
-    monkeypatch.setattr(serving, "MANY", 3)
-    monkeypatch.setattr(serving, "CROWD", 2)
-    request = serving.Request(
-        zoo=str(tiny.path), engine="onnxruntime", samples=2, size=16, repeats=1, threads=1, per_client=2, overload_s=1.0,
-        out=tmp_path / "out",
+    monkeypatch.setattr(contenders, "MANY", 3)
+    monkeypatch.setattr(contenders, "CROWD", 2)
+    request = contenders.Request(
+        zoo=str(tiny.path), engine="onnxruntime", samples=2, size=16, repeats=1, threads=1, per_client=2,
+        overload_s=1.0, out=tmp_path / "out",
     )  # fmt: skip
     said = []
     result = serving.run(request, lambda done, total, what: said.append((done, total)))
     assert [(row.kind, row.wire, row.clients) for row in result.rows] == [
         ("single", "in process", 1), ("single", "http binary", 1), ("single", "grpc raw", 1),
         ("loop", "http binary", 3), ("loop", "grpc raw", 3), ("loop", "http binary", 2),
-        ("overload", "http binary", serving.POOL),
+        ("overload", "http binary", contenders.POOL),
     ]  # fmt: skip
     assert [row.apart for row in result.rows] == [0.0] * 7
     assert [part.answered for row in result.rows[3:6] for part in row.rounds] == [6, 6, 4]
@@ -499,4 +499,4 @@ def test_a_server_is_benchmarked_as_users_start_it(tiny, tmp_path, monkeypatch):
 )
 def test_what_cannot_be_met_is_said_before_anything_starts(wrong, kind, said):
     with pytest.raises(kind, match=said):
-        serving.run(serving.Request(**wrong))
+        serving.run(contenders.Request(**wrong))

@@ -69,7 +69,8 @@ def test_the_first_three_commands_run(tiny, tmp_path):
                         f"{sys.executable} -c 'import urllib.request; urllib.request.urlopen(\"{mine.split()[-1]}\")'"
                     )
                 done = subprocess.run(
-                    shlex.split(mine), cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=100
+                    shlex.split(mine), cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+                    timeout=100,
                 )  # fmt: skip
                 assert done.returncode == 0, f"{mine}\n{done.stdout}\n{done.stderr}"
             with np.load(tmp_path / "scan.npz") as found:

@@ -229,7 +229,7 @@ def bench(
         asked = throughput.Request(voxels=voxels, threads=threads or 1, seed=seed, repeats=repeats, out=where)
         return run_metrics(asked, json)
     if what == "serve":
-        from segbench.bench.serving.run import Request as ServingRequest
+        from segbench.bench.serving.contenders import Request as ServingRequest
         from segbench.cli.bench import listed, run_serving
 
         wanted = ServingRequest(

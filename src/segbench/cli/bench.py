@@ -11,7 +11,7 @@ from segbench.cli.screen import NOTES, print_json, progress_bar, results
 from segbench.evaluate.sheet import Sheet
 
 if TYPE_CHECKING:
-    from segbench.bench.serving.run import Request as ServingRequest
+    from segbench.bench.serving.contenders import Request as ServingRequest
 
 WORDS = 24  # names of contenders fit without wrapping
 
