@@ -90,8 +90,6 @@ class FakeService:
                 "inference_count": len(self.started),
                 "execution_count": len(self.started),
                 "inference_stats": dict.fromkeys(STAGES, took),
-                    ("success", "queue", "compute_input", "compute_infer", "compute_output"), took
-                ),
                 "batch_stats": [],
             }
             for model, (versions, _) in self.models.items()

@@ -16,10 +16,11 @@ INFER = "/v2/models/tiny/infer"
 
 
 class Served:
-    """Attributes: service, port, url, settings."""
+    """Attributes: service, port, url, settings, and the budget of bodies."""
 
     def __init__(self, service, listener, settings):
         self.service, self.port, self.settings = service, listener.port, settings
+        self.budget = listener._server.config.app.state.budget
         self.url = f"127.0.0.1:{listener.port}"
 
     def raw(self, data, timeout=20.0):

@@ -42,7 +42,9 @@ def app(service: Service, settings: Settings, guard: Guard) -> FastAPI:
         pool.shutdown(wait=False)
 
     made = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
-    made.include_router(_inference(Inference(service, settings, guard, pool)))  # first: routes are tried in turn
+    inference = Inference(service, settings, guard, pool)
+    made.state.budget = inference.budget
+    made.include_router(_inference(inference))  # first: routes are tried in turn
     made.include_router(_health(service))
     made.include_router(_models(service, settings))
     made.include_router(_repository(service, pool))

@@ -1,54 +1,22 @@
 """The models of a server: loaded, warmed up, reloaded and unloaded while requests come and go."""
 
 import logging
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from threading import Condition, Lock
 
-import numpy as np
-
-from segbench.cascade import Cascade, cascade_of
-from segbench.engines import Engine, start
 from segbench.errors import InputError, SegbenchError, UnknownNameError
-from segbench.foreign import Look, look_of
-from segbench.predict import Asked, Case, predict_cases
-from segbench.recipe import read_toml
-from segbench.serve.bounds import Bounds
+from segbench.serve.loaded import Loaded
+from segbench.serve.loaded import loaded as ready
 from segbench.serve.logs import tell
 from segbench.serve.refusal import Refusal
+from segbench.serve.repository import NAME, located, newer, repository
 from segbench.serve.request import Listed
 from segbench.serve.settings import Settings
-from segbench.volume import Volume
-from segbench.zoo import CARD, find, names
-from segbench.zoo.artifact import MODEL, is_artifact
+from segbench.zoo import find, names
 from segbench.zoo.card import Card
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-"""What a client may call a model: nothing that leads anywhere."""
 FAILED = "it could not be loaded; the server's log says why"
-
-
-@dataclass(eq=False)
-class Loaded:
-    """A model that answers.
-
-    Attributes:
-        card: What it is.
-        engine: That runs it.
-        look: Says how foreign an image is, if the model has a fit of that.
-        cascade: Its second network, if it has one.
-        bounds: Its networks that stay compiled.
-        users: Requests that were accepted for it and are not answered.
-    """
-
-    card: Card
-    engine: Engine
-    look: Look | None
-    cascade: Cascade | None
-    bounds: Bounds
-    users: int = 0
 
 
 @dataclass(eq=False)
@@ -60,7 +28,7 @@ class _Source:
     version: str
     state: str = "LOADING"
     reason: str = "it is being loaded"
-    loaded: Loaded | None = field(default=None)
+    loaded: Loaded | None = None
 
 
 class Models:
@@ -161,11 +129,7 @@ class Models:
                 for s in self._sources
             ]
             there = {source.where for source in self._sources}
-        for where, folder in self._repository():
-            try:
-                card = read_toml(folder / CARD, Card)
-            except SegbenchError:
-                continue
+        for where, card in repository(self._settings.roots):
             if where not in there:
                 found.append(Listed(card.name, card.version, "UNAVAILABLE", "it was not loaded"))
         return sorted(found, key=lambda listed: (listed.name, newer(listed.version)))
@@ -212,7 +176,9 @@ class Models:
             if source.loaded is None:
                 source.state, source.reason = "LOADING", "it is being loaded"
         try:
-            loaded = self._start(source)
+            model = find(source.where)
+            self._check_new(model.card, source)
+            loaded = ready(model, self._settings, self._bound)
         except Exception as error:  # whatever an engine raises: the server goes on with what it has
             line = isinstance(error, SegbenchError)
             tell("not loaded", logging.ERROR, error=None if line else error, model=source.name, reason=str(error))
@@ -229,23 +195,6 @@ class Models:
         card, engine = loaded.card, loaded.engine
         tell("loaded", model=card.name, version=card.version, engine=engine.name, device=engine.device)
         return True
-
-    def _start(self, source: _Source) -> Loaded:
-        settings, model = self._settings, find(source.where)
-        card = model.card
-        self._check_new(card, source)
-        engine = start(
-            model,
-            settings.engine,
-            settings.precision,
-            settings.threads,
-            device=settings.device,
-            unverified=settings.unverified,
-        )
-        bounds = Bounds(card, engine, settings.bound, lambda hit: self._bound(card.name, hit))
-        loaded = Loaded(card, engine, look_of(model, engine), cascade_of(model, engine), bounds)
-        warm_up(loaded, settings)
-        return loaded
 
     def _new(self, name: str) -> _Source:
         """A source for a model that a client asks for: of the zoo, or a folder right below a root."""
@@ -289,56 +238,3 @@ class Models:
         there = [f"{s.name} {s.version}" for s in self._sources if s.loaded is not None]
         asked = f"{name[:100]!r}{f' version {version[:40]!r}' if version else ''}"
         return Refusal("unknown", f"no model {asked} is loaded; there are: {', '.join(sorted(there)) or 'none'}")
-
-    def _repository(self) -> Iterator[tuple[str, Path]]:
-        """What can be loaded: where, and the folder of its card."""
-        from segbench.resources import folder
-
-        for name in names():
-            yield name, folder("model_zoo") / name
-        for root in self._settings.roots:
-            for path in sorted(root.iterdir()) if root.is_dir() else ():
-                card = path / MODEL if is_artifact(path) else path
-                if NAME.fullmatch(path.name) and (card / CARD).is_file() and _below(path, self._settings.roots):
-                    yield str(path.resolve()), card
-
-
-def located(given: str, roots: tuple[Path, ...]) -> str:
-    """What `zoo.find` takes for a name or folder that was given, if it may be read.
-
-    Raises:
-        UnknownNameError: It is neither a zoo model nor a folder.
-        InputError: It, or a file in it, lies outside the roots once links are followed.
-    """
-    if given in names():
-        return given
-    for path in (*(root / given for root in roots), Path(given)):
-        if path.is_dir():
-            if not _below(path, roots):
-                raise InputError(f"{given}: models are read from the zoo and below the roots only; give --root")
-            return str(path.resolve())
-    raise UnknownNameError("model", given, names())
-
-
-def _below(path: Path, roots: tuple[Path, ...]) -> bool:
-    """Whether a folder and all in it lie below a root, links followed."""
-    real = [root.resolve() for root in roots]
-    return all(any(each.resolve().is_relative_to(root) for root in real) for each in (path, *path.rglob("*")))
-
-
-def newer(version: str) -> list[tuple[int, str]]:
-    """Sorts versions by their numbers: 0.10 is newer than 0.9."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"[.\-+]", version)]
-
-
-def warm_up(loaded: Loaded, settings: Settings) -> None:
-    """One inference of noise, so that what is compiled at the first one is compiled before anybody waits for it."""
-    core = loaded.card.input.core
-    z, y, x = (min(edge, of) for edge, of in zip(settings.warmup, core, strict=True))
-    image = np.random.default_rng(0).standard_normal((z, y, x), dtype=np.float32)
-    asked = Asked(loaded.card, settings.samples, 0, threads=loaded.engine.threads)
-    case = Case(Volume(image), asked, loaded.look, loaded.cascade)
-    predict_cases([case], loaded.bounds.get(settings.samples, 0, case.grid.shape), lambda _: None)
-    if case.refused is not None:
-        raise case.refused
-    case.found()

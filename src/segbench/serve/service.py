@@ -12,9 +12,10 @@ from typing import Any
 from segbench.errors import EngineError
 from segbench.predict import passes
 from segbench.serve.bounds import network
+from segbench.serve.loaded import Loaded
 from segbench.serve.logs import tell
 from segbench.serve.measure import Measures, Took
-from segbench.serve.models import Loaded, Models
+from segbench.serve.models import Models
 from segbench.serve.outputs import check, inputs, outputs, shapes
 from segbench.serve.queue import Queue, Waiting
 from segbench.serve.refusal import Refusal

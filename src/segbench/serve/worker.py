@@ -15,8 +15,8 @@ import numpy as np
 
 from segbench.errors import SegbenchError
 from segbench.predict import Asked, Case, Prediction, Times, predict_cases, tiles
+from segbench.serve.loaded import Loaded
 from segbench.serve.logs import tell
-from segbench.serve.models import Loaded
 from segbench.serve.outputs import PROBABILITIES, SAMPLE_LABELS, Shape
 from segbench.serve.queue import Queue, Waiting
 from segbench.serve.refusal import Refusal
