@@ -31,7 +31,8 @@ from segbench.predict import predict
 from segbench.predict.margin import mean_logits
 from segbench.volume import Volume
 from segbench.zoo import Model
-from segbench.zoo.card import Card, CascadeCard, FileCard, FilesCard, InputCard, NetworkCard, TrainingCard
+from segbench.zoo.card import Card, CascadeCard, FileCard, FilesCard, InputCard, NetworkCard
+from segbench.zoo.findings import TrainingCard
 
 SHAPE, SAMPLES = (224, 256), 16
 SHARES = (0.05, 0.1, 0.2, 0.3)

@@ -24,7 +24,7 @@ from segbench.io import write_bytes
 from segbench.metrics.conformal import GRID, controlled, of_samples, surely_controlled
 from segbench.predict.bounds import share_interval
 from segbench.zoo import Model, find
-from segbench.zoo.card import ConformalCard
+from segbench.zoo.findings import ConformalCard
 
 HERE = Path(__file__).resolve().parent
 RECORDS, PAGE = HERE.parent / "runs" / "conformal" / "blocks.jsonl", HERE / "conformal.md"

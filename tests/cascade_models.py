@@ -10,7 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 from segbench.io import file_sha256
 from segbench.normalisation import Normalisation
 from segbench.zoo import Model
-from segbench.zoo.card import Card, CascadeCard, FileCard, FilesCard, InputCard, NetworkCard, TrainingCard
+from segbench.zoo.card import Card, CascadeCard, FileCard, FilesCard, InputCard, NetworkCard
+from segbench.zoo.findings import TrainingCard
 
 CLASSES = 3
 Weights = Mapping[str, np.ndarray]

@@ -18,7 +18,7 @@ from segbench.train.checkpoint import State
 from segbench.train.recipe import Recipe
 from segbench.train.release import release
 from segbench.zoo import CARD, Model, find
-from segbench.zoo.card import CalibrationCard
+from segbench.zoo.findings import CalibrationCard
 
 HERE = Path(__file__).parent
 TINY = HERE / "data" / "tiny.toml"

@@ -9,7 +9,7 @@ from segbench.metrics.uncertainty import binary
 from segbench.predict import said
 from segbench.predict.aggregate import WIDTH, aggregate
 from segbench.predict.aggregate import binary as room
-from segbench.zoo.card import CalibrationCard
+from segbench.zoo.findings import CalibrationCard
 
 SCALE, SHIFT = 1.3, -0.2
 

@@ -50,7 +50,8 @@ from segbench.rows import Row, read_rows, write_rows
 from segbench.train.recipe import Recipe
 from segbench.volume import Volume
 from segbench.zoo import Model, find
-from segbench.zoo.card import Card, ConformalCard
+from segbench.zoo.card import Card
+from segbench.zoo.findings import ConformalCard
 from segbench.zoo.page import page
 
 FLOOR = 0.005

@@ -21,7 +21,7 @@ from segbench.export.twin import twin
 from segbench.masks import SAMPLES, SEEDS, P, Site, masks, ones
 from segbench.metrics.uncertainty import categorical
 from segbench.predict import said
-from segbench.zoo.card import CalibrationCard
+from segbench.zoo.findings import CalibrationCard
 
 SITES = (
     Site(name="fixed", channels=128, kept=64),

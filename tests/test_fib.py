@@ -34,6 +34,7 @@ from segbench.evaluate.baselines import LabelledSlice, features, forest, otsu
 from segbench.evaluate.cases import Labelled, open_data
 from segbench.evaluate.definitions import RunDefinition
 from segbench.evaluate.eval import _shown
+from segbench.evaluate.seen import seen
 from segbench.metrics.counts import confusion
 from segbench.metrics.overlap import miou
 from segbench.volume import Volume
@@ -365,3 +366,22 @@ def test_data_commands_know_battery_fib(segbench, monkeypatch, toy, tmp_path):
     assert "shares of the truth, nickel" in out
     assert picture.stat().st_size > 1000
     assert segbench("data", "make", "battery17")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("trained", "data", "domain", "said"),
+    [
+        ("clean", "battery-fib", "clean", False),
+        ("clean", "battery-fib-paper", "clean", True),
+        ("paper", "battery-fib-paper", "clean", False),
+        ("paper", "battery-fib", "clean", True),
+        ("paper", "battery-fib", "low-dose", True),
+        ("paper", "battery-fib", "specimen-2", False),
+        ("paper", "battery16", "Tesla", False),
+    ],
+)
+def test_a_model_trained_on_the_other_split_is_told_of(tiny, trained, data, domain, said):
+    text = f"750 slices of battery-fib (version 3, seed 0, {trained} split)"
+    card = tiny.card.model_copy(update={"training": tiny.card.training.model_copy(update={"data": text})})
+    assert bool(seen(card, data, domain)) is said
+    assert seen(tiny.card, data, domain) == ()

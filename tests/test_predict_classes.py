@@ -35,7 +35,8 @@ from segbench.tiling import Tile
 from segbench.view.run import view
 from segbench.volume import Volume
 from segbench.zoo import CARD, Model, find
-from segbench.zoo.card import CascadeCard, ConformalCard, FileCard
+from segbench.zoo.card import CascadeCard, FileCard
+from segbench.zoo.findings import ConformalCard
 
 SHAPE = (10, 27, 33)
 CLASSES = ("pore", "carbon", "nickel")

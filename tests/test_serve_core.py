@@ -268,7 +268,7 @@ def test_an_engine_that_fails_leaves_a_server_that_lives(tiny, serve, slow):
     slow.clear()
     first = server.submit(ask(tiny))
     wait_for(lambda: value(server, "segbench_queue_requests") == 0)
-    good, bad = server.submit(ask(tiny, client="a")), server.submit(ask(tiny, hot[None], client="b"))
+    bad, good = server.submit(ask(tiny, hot[None], client="a")), server.submit(ask(tiny, client="b"))
     slow.set()
     assert first.result(30)
     same(good.result(30), [segbench.load(str(tiny.path), "fake").predict(blobs(SMALL), 2)])
@@ -437,8 +437,14 @@ def test_clients_load_by_name_and_only_where_they_may(tiny, serve, tmp_path):
             server.load(evil)
         assert refusal.value.kind == "unknown"
         assert "\n" not in str(refusal.value)
+    broken = other.path / other.card.files.weights.path
+    intact = broken.read_bytes()
+    broken.write_bytes(b"")
+    with pytest.raises(Refusal, match="could not be loaded"):
+        server.load("other")
+    assert server.ready()  # that is no matter of those who started it
+    broken.write_bytes(intact)
     server.load("other")
-    assert server.ready()
     assert server.submit(ask(other)).result(30).model == "other"
     server.unload("other")
     assert not server.model_ready("other")

@@ -21,7 +21,7 @@ from segbench.predict.cluster import Start, over_dask
 from segbench.predict.scan import Format, Outcome, Request, predict_scan
 from segbench.predict.summary import Summary
 from segbench.zoo import find
-from segbench.zoo.card import ConformalCard
+from segbench.zoo.findings import ConformalCard
 
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 

@@ -19,7 +19,7 @@ from segbench.evaluate.tallied import Scores
 from segbench.metrics.conformal import of_samples
 from segbench.predict import Prediction
 from segbench.predict.bounds import Bool, possible, share_interval, sure
-from segbench.zoo.card import ConformalCard
+from segbench.zoo.findings import ConformalCard
 
 SAID = (
     "the conformal interval and both masks promise something of scans like the blocks that the card names, and nothing "

@@ -21,7 +21,8 @@ from segbench.metrics.conformal import GRID, Float64, Int64, controlled, fewest,
 from segbench.predict import predict
 from segbench.volume import Volume
 from segbench.zoo import CARD, Model, find
-from segbench.zoo.card import Card, ConformalCard
+from segbench.zoo.card import Card
+from segbench.zoo.findings import ConformalCard
 from segbench.zoo.page import page
 
 LEVEL, RISK = 0.9, 0.05

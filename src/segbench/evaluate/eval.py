@@ -13,6 +13,7 @@ from segbench.evaluate.merging import Merge, curves_without_samples, doubts, fit
 from segbench.evaluate.naive import naive_rows, of_case, shown_of
 from segbench.evaluate.provenance import row_of
 from segbench.evaluate.scores import of_foreign, of_references, of_tally, of_thresholds, of_uncertainty, score
+from segbench.evaluate.seen import seen
 from segbench.foreign import Look, look_of
 from segbench.predict import Prediction, predict
 from segbench.rows import Row
@@ -154,7 +155,7 @@ def _model_row(
         inverted=prediction.inverted,
         calibrated=calibrated,
         merge="" if merged is None else merged.text,
-        warnings=(*prediction.warnings, *doubts(card, data.name, classes, merged)),
+        warnings=(*prediction.warnings, *doubts(card, data.name, classes, merged), *seen(card, data.name, case.domain)),
         seed=prediction.seed,
         wall_s=seconds,
         timed=PREDICTED,

@@ -13,7 +13,7 @@ from segbench.io import check_output_folder, replacing, write_bytes
 from segbench.metrics.overlap import mean
 from segbench.rows import Row, read_rows
 from segbench.zoo import CARD, Model
-from segbench.zoo.card import ResultCard, SeedsCard
+from segbench.zoo.findings import ResultCard, SeedsCard
 from segbench.zoo.page import page
 
 README = "README.md"

@@ -7,7 +7,7 @@ from segbench.evaluate.definitions import home
 from segbench.recipe import Strict
 from segbench.rows import Row, read_rows
 from segbench.zoo import Model
-from segbench.zoo.card import ResultCard
+from segbench.zoo.findings import ResultCard
 
 # scores as rows name them -> at most 16 characters for the format, and what they are
 SCORES = {

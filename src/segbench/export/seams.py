@@ -19,7 +19,8 @@ from segbench.predict import said, sample_masks, scaled
 from segbench.tiling import Tile
 from segbench.volume import Volume
 from segbench.zoo import CARD, Model, find
-from segbench.zoo.card import Card, SeamsCard
+from segbench.zoo.card import Card
+from segbench.zoo.findings import SeamsCard
 from segbench.zoo.page import page
 
 VOLUMES = 4

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from segbench.metrics.conformal import interval
 from segbench.volume import Float32
-from segbench.zoo.card import ConformalCard
+from segbench.zoo.findings import ConformalCard
 
 Bool = npt.NDArray[np.bool_]
 SURE, POSSIBLE = "sure", "possible"

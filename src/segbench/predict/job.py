@@ -16,7 +16,7 @@ from segbench.predict.sampling import sample_masks
 from segbench.recipe import Strict
 from segbench.volume import Volume
 from segbench.zoo import Model
-from segbench.zoo.card import ConformalCard
+from segbench.zoo.findings import ConformalCard
 
 Shape = tuple[int, int, int]
 LOOKED_AT = 9  # slices whose content tells one scan from another

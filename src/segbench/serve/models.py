@@ -21,11 +21,22 @@ FAILED = "it could not be loaded; the server's log says why"
 
 @dataclass(eq=False)
 class _Source:
-    """Where a model comes from, and how it is with it; `where` is for `zoo.find`."""
+    """Where a model comes from, and how it is with it.
+
+    Attributes:
+        where: For `zoo.find`.
+        name: Of its card.
+        version: Of its card.
+        asked: The server was started with it, and no client has unloaded it since.
+        state: As in `Listed`.
+        reason: Why it is not ready.
+        loaded: What answers.
+    """
 
     where: str
     name: str
     version: str
+    asked: bool
     state: str = "LOADING"
     reason: str = "it is being loaded"
     loaded: Loaded | None = None
@@ -54,7 +65,7 @@ class Models:
             where = located(given, settings.roots)
             card = find(where).card
             self._check_new(card, None)
-            self._sources.append(_Source(where, card.name, card.version))
+            self._sources.append(_Source(where, card.name, card.version, asked=True))
 
     def load_all(self) -> None:
         """Loads what was asked for at the start; a model that cannot be is logged, and the others go on."""
@@ -63,14 +74,14 @@ class Models:
                 self._try(source)
 
     def ready(self) -> bool:
-        """Whether all that were asked for answer; one that was unloaded is not asked for."""
+        """Whether all that the server was started with answer; what clients load and unload changes nothing."""
         with self._lock:
-            return all(source.loaded is not None or source.state == "UNLOADED" for source in self._sources)
+            return all(source.loaded is not None for source in self._sources if source.asked)
 
     def failed(self) -> str:
         """Name of a model that was asked for and could not be loaded; empty if there is none."""
         with self._lock:
-            return next((source.name for source in self._sources if source.state == "UNAVAILABLE"), "")
+            return next((source.name for source in self._sources if source.asked and source.state == "UNAVAILABLE"), "")
 
     def get(self, name: str, version: str = "") -> Loaded:
         """A loaded model, the newest if no version is given.
@@ -124,10 +135,7 @@ class Models:
     def index(self) -> list[Listed]:
         """Those that were asked for, and those of the zoo and of the roots that could be."""
         with self._lock:
-            found = [
-                Listed(s.name, s.version, "UNAVAILABLE" if s.state == "UNLOADED" else s.state, s.reason)
-                for s in self._sources
-            ]
+            found = [Listed(source.name, source.version, source.state, source.reason) for source in self._sources]
             there = {source.where for source in self._sources}
         for where, card in repository(self._settings.roots):
             if where not in there:
@@ -163,9 +171,10 @@ class Models:
                 left = [source.loaded for source in going if source.loaded is not None]
                 for source in going:
                     source.loaded, source.state, source.reason = None, "UNLOADING", "its requests are being answered"
+                    source.asked = False
                 self._lock.wait_for(lambda: not any(one.users for one in left), self._settings.timeout_s)
                 for source in going:
-                    source.state, source.reason = "UNLOADED", "it was unloaded"
+                    source.state, source.reason = "UNAVAILABLE", "it was unloaded"
             for one in left:
                 self._changed(one, False)
                 tell("unloaded", model=one.card.name, version=one.card.version)
@@ -211,7 +220,7 @@ class Models:
         except SegbenchError as error:
             tell("not loaded", logging.ERROR, model=name, reason=str(error))
             raise Refusal("internal", f"model {name!r}: {FAILED}") from error
-        source = _Source(where, card.name, card.version)
+        source = _Source(where, card.name, card.version, asked=False)
         with self._lock:
             self._sources.append(source)
         return source

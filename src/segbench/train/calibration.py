@@ -11,7 +11,7 @@ from segbench.data.pool import Sample
 from segbench.nets.network import Network
 from segbench.train.loop import validation_logits
 from segbench.train.recipe import Recipe
-from segbench.zoo.card import CalibrationCard
+from segbench.zoo.findings import CalibrationCard
 
 EVERY = 29  # one voxel in so many decides; odd, so that it meets every column of a volume
 BOUNDS = ((np.log(0.1), np.log(10.0)), (-5.0, 5.0))

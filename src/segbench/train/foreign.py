@@ -28,7 +28,8 @@ from segbench.train.recipe import Recipe
 from segbench.train.sources import DataRecipe
 from segbench.volume import Float32, Volume
 from segbench.zoo import CARD, Model, find
-from segbench.zoo.card import Card, FileCard, ForeignCard
+from segbench.zoo.card import Card, FileCard
+from segbench.zoo.findings import ForeignCard
 from segbench.zoo.page import page
 
 FILE, README = "foreign.npz", "README.md"

@@ -32,7 +32,7 @@ from segbench.train.slices import slices
 from segbench.train.sources import FibRecipe, FibreRecipe, ManifestRecipe
 from segbench.train.start import started
 from segbench.volume import UInt8
-from segbench.zoo.card import CalibrationCard
+from segbench.zoo.findings import CalibrationCard
 
 Report = Callable[[Record], None]
 VALIDATION_SAMPLES = 4

@@ -22,7 +22,8 @@ from segbench.train.loop import validate
 from segbench.train.recipe import Recipe
 from segbench.train.sources import DataRecipe, FibRecipe, FibreRecipe, ManifestRecipe
 from segbench.zoo import CARD, Model
-from segbench.zoo.card import Card, FileCard, FilesCard, InputCard, NetworkCard, TrainingCard
+from segbench.zoo.card import Card, FileCard, FilesCard, InputCard, NetworkCard
+from segbench.zoo.findings import TrainingCard
 from segbench.zoo.page import page
 
 WEIGHTS, GRAPH, README = "weights.safetensors", "model.onnx", "README.md"

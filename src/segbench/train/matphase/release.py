@@ -19,7 +19,8 @@ from segbench.train.matphase.stage import Done
 from segbench.train.release import README
 from segbench.train.start import named
 from segbench.zoo import CARD, Model
-from segbench.zoo.card import Card, CascadeCard, FileCard, InputCard, TrainingCard
+from segbench.zoo.card import Card, CascadeCard, FileCard, InputCard
+from segbench.zoo.findings import TrainingCard
 from segbench.zoo.page import page
 
 DOUBT, LOCAL = "doubt.onnx", "local.onnx"
