@@ -1,7 +1,5 @@
 """The gRPC service, asked by tritonclient's own client and, where that one is too polite, by bare messages."""
 
-import ssl
-import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,16 +8,20 @@ import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from conftest import blobs
 from serving import FakeService, expected_labels
+from started import certificates
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
+from segbench import load
 from segbench.errors import InputError
 from segbench.serve import grpc_messages
 from segbench.serve.grpc import serve
 from segbench.serve.guard import Guard
 from segbench.serve.refusal import GRPC, Refusal
 from segbench.serve.request import Answer
+from segbench.serve.service import Server
 from segbench.serve.settings import Settings
 
 TOKEN = "a-token-of-thirty-two-characters"
@@ -487,21 +489,12 @@ def test_a_port_that_is_taken_is_a_line(running):
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """A server's and a client's certificate of one authority, made by openssl."""
-    folder = tmp_path_factory.mktemp("tls")
-    run = lambda *words: subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)  # noqa: E731
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
-    run("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=lab authority")
-    for name, subject in (("server", "/CN=localhost"), ("client", "/O=Lab/CN=scanner 3")):
-        own = ("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1") if name == "server" else ()
-        run("req", "-x509", *key, "-CA", "ca.pem", "-CAkey", "ca.key", "-keyout", f"{name}.key", "-out",
-            f"{name}.pem", "-subj", subject, *own)  # fmt: skip
-    return folder
+def pems(tmp_path_factory):
+    return certificates(tmp_path_factory.mktemp("tls"))
 
 
-def test_tls_and_mutual_tls(start, certificates):
-    pem = lambda name: certificates / name  # noqa: E731
+def test_tls_and_mutual_tls(start, pems):
+    pem = pems.joinpath
     settings = {"certificate": pem("server.pem"), "key": pem("server.key")}
     running = start(**settings)
     url = f"localhost:{running.server.port}"
@@ -518,10 +511,36 @@ def test_tls_and_mutual_tls(start, certificates):
     assert "scanner 3" in running.service.requests[-1].client
 
 
-def test_files_that_are_no_certificates_are_a_line(certificates, tmp_path):
+def test_files_that_are_no_certificates_are_a_line(tmp_path):
     (tmp_path / "bad.pem").write_text("no certificate")
     for certificate, key in (("bad.pem", "bad.pem"), ("missing.pem", "missing.key")):
         settings = Settings(grpc_port=0, certificate=tmp_path / certificate, key=tmp_path / key)
         with pytest.raises(InputError, match="certificate"):
             serve(FakeService(), settings, Guard())
-    assert ssl.OPENSSL_VERSION
+
+
+def test_what_a_model_answers_is_what_it_predicts(tiny):
+    settings = Settings(
+        models=(str(tiny.path),),
+        roots=(tiny.path.parent,),
+        grpc_port=0,
+        warmup=(16, 16, 16),
+        threads=1,
+        engine="openvino",
+    )
+    service = Server(settings)
+    server = serve(service, settings, Guard())
+    try:
+        eventually(lambda: service.wait(0.1), 120)
+        image = blobs((20, 24, 18))
+        wanted = load(str(tiny.path), threads=1, engine="openvino").predict(image, samples=4, seed=9)
+        with triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
+            (model,) = [each.name for each in client.get_model_repository_index().models if each.state == "READY"]
+            told = {"segbench_samples": 4, "segbench_seed": 9}
+            answer = client.infer(model, [tensor(image[None, None])], parameters=told)
+        names = {"labels": "labels", "probability": "probability", "entropy": "entropy", "mutual_information": "mutual"}
+        for name, ours in names.items():
+            np.testing.assert_array_equal(answer.as_numpy(name)[0, 0], getattr(wanted, ours))
+    finally:
+        server.stop(5)
+        service.drain()

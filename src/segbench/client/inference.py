@@ -36,7 +36,8 @@ class Answer:
         model: Its name.
         version: That answered.
         parameters: What else the server says: "segbench_samples", "segbench_seed", perhaps "segbench_warnings".
-        outputs: By name, each of the image's shape; "probabilities" (K, …) and "samples" (T, …) have an axis more.
+        outputs: By name, each of the image's shape and read-only; "probabilities" (K, …) and "samples" (T, …) have an
+            axis more.
     """
 
     model: str
@@ -136,11 +137,13 @@ def _answer(reply: Reply, where: str) -> Answer:
         told = json.loads(reply.body[:length])
         outputs, start = {}, length
         for output in told["outputs"]:
-            size, shape = output["parameters"]["binary_data_size"], output["shape"]
+            size, shape = int(output["parameters"]["binary_data_size"]), output["shape"]
             dtype = np.dtype({name: code for code, name in DATATYPES.items()}[output["datatype"]]).newbyteorder("<")
+            if min(size, *shape) < 0 or prod(shape) * dtype.itemsize != size:
+                raise ValueError
             values = np.frombuffer(reply.body, dtype, prod(shape), start).reshape(shape)
             start += size
             outputs[output["name"]] = values[0] if output["name"] in PARTS else values[0, 0]
         return Answer(told["model_name"], told.get("model_version", ""), told.get("parameters", {}), outputs)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise RemoteError(f"{where}: the answer is not what Open Inference Protocol v2 says", reply.status) from error

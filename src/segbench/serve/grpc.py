@@ -2,7 +2,7 @@
 
 On one event loop in a thread of its own, not on a pool of threads: a call that waits for its inference, or for a client
 that is slow to send, holds no thread, so health is answered however long the queue is; and what a client gives up is
-cancelled where it waits. What takes time (taking tensors out of messages and putting them in) is done by other threads.
+cancelled where it waits. What takes time (taking large tensors out of messages and putting them in) other threads do.
 A client's call of one message is taken here as a stream of one, because then who asks is known before it is read.
 """
 
@@ -33,6 +33,8 @@ from segbench.serve.settings import MIB, Settings
 
 SHORT = 64 * 1024
 """Bytes that the message of a call other than an inference may have."""
+NEAR = 2 * MIB
+"""Bytes of tensors that are taken in or out of a message on the loop itself: asking another thread takes longer."""
 RECEIVE_S = 60.0
 """That one message may take on its way in: a client that stands still keeps others from sending theirs."""
 AGAIN_S = 1.0
@@ -162,6 +164,8 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
                 answer = await _result(pending)
         except TimeoutError as error:
             raise Refusal("late", f"not answered within {wait_s:.3g} s") from error
+        if sum(output.nbytes for output in answer.outputs.values()) <= NEAR:
+            return messages.response(answer, request_id)
         return await asyncio.to_thread(messages.response, answer, request_id)
 
     async def _accepted(self, client: str, until: float, context: Context) -> "tuple[str, Future[Answer]]":
@@ -173,6 +177,8 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
             async with self._large:
                 async with asyncio.timeout(RECEIVE_S):
                     data = await _read(context)
+                if len(data) <= NEAR:
+                    return self._submit(data, client, until)
                 return await _kept(asyncio.to_thread(self._submit, data, client, until))
         finally:
             self._sending -= 1
