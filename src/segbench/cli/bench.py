@@ -1,5 +1,7 @@
 """`segbench bench`, `segbench bench metrics` and `segbench bench serve`."""
 
+import signal
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -63,6 +65,7 @@ def run_serving(request: "ServingRequest", json: bool) -> None:
     """Benchmarks the server with a progress bar and prints the tables, or the rows as JSON."""
     from segbench.bench.serving import run as serving  # needs ONNX, as the others do not
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that its servers end with it
     with progress_bar() as bars:
         task = bars.add_task("benchmarking", total=None)
 
