@@ -10,7 +10,7 @@ from segbench.serve.settings import Settings
 
 
 def check(settings: Settings) -> None:
-    """Whether a server may bind where it is told to, and its files are there.
+    """Whether a server may bind where it is told to, and its files are there and can be used.
 
     Raises:
         InputError: One line.
@@ -27,6 +27,7 @@ def check(settings: Settings) -> None:
         raise InputError(
             f"host {settings.host}: all who reach it could ask; give token_file, or client_ca for mutual TLS"
         )
+    context(settings)
 
 
 def context(settings: Settings) -> ssl.SSLContext | None:
@@ -56,7 +57,7 @@ def is_loopback(host: str) -> bool:
         InputError: It is none.
     """
     try:
-        found = socket.getaddrinfo(host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise InputError(f"host {host!r} is no address of this machine") from error
     return all(ipaddress.ip_address(str(each[4][0]).partition("%")[0]).is_loopback for each in found)
