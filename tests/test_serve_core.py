@@ -56,9 +56,17 @@ def serve(request):
         server.drain()
 
 
+@pytest.fixture(autouse=True)
+def own_log():
+    """The log goes where it went before."""
+    before = logs.LOGGER.handlers[:], logs.LOGGER.level, logs.LOGGER.propagate
+    yield
+    logs.LOGGER.handlers[:], logs.LOGGER.level, logs.LOGGER.propagate = before
+
+
 @pytest.fixture
 def slow(monkeypatch):
-    """Holds the fake engine until it is set; `slow.calls` are the masks' sums of what ran."""
+    """Holds the fake engine until it is set; `slow.calls` are the shapes of what ran."""
     gate = threading.Event()
     gate.set()
     gate.calls, gate.broken = [], None
@@ -393,6 +401,21 @@ def test_networks_of_a_few_seeds_stay_and_no_more(tiny):
     assert len(bound) == 3
     assert kept.get(4, 0, one) is not kept.get(4, 0, other)  # a shape counts as well
     assert len(kept) == 2
+
+
+def test_an_engine_remembers_what_it_bound_and_not_what_it_was_asked_afresh(tiny):
+    engine = segbench.load(str(tiny.path), "onnxruntime", threads=1).engine
+    masks = segbench.predict.sample_masks(tiny.card, 2, 0)
+    assert engine.bind(masks) is engine.bind(masks)
+    assert engine.fresh(masks) is not engine.fresh(masks)
+    assert engine.fresh(masks) is not engine.bind(masks)
+
+
+def test_kept_labels_are_those_of_each_sample(tiny):
+    found = segbench.load(str(tiny.path), "fake").predict(blobs((30, 30, 30)), 5, keep=3)
+    assert found.kept.shape == (3, 30, 30, 30)
+    np.testing.assert_allclose(found.kept.mean(axis=(1, 2, 3)), found.shares[:3], rtol=1e-12)
+    assert len(set(found.shares[:3])) == 3
 
 
 def test_several_versions_and_the_newest_answers(tiny, serve, tmp_path):
