@@ -310,6 +310,7 @@ def test_what_nobody_thought_of_is_internal_and_says_nothing(start, caplog):
     assert code == "INTERNAL"
     assert "secret" not in line
     assert "/secret/path" in caplog.text  # for whoever runs it
+    assert line.split()[-1] in [record.fields["id"] for record in caplog.records if hasattr(record, "fields")]
     running.service.refusal = None
     assert running.client.is_server_live()
 
@@ -456,6 +457,25 @@ def test_too_many_clients_that_send_nothing_are_told_to_wait(start):
             call.cancel()
         eventually(lambda: not turned_away())
         running.stub.ModelInfer(message(), timeout=20)
+    finally:
+        stop.set()
+
+
+def test_short_calls_whose_message_never_comes_end(start, monkeypatch):
+    monkeypatch.setattr("segbench.serve.grpc_service.SHORT_S", 0.3)
+    running = start()
+    stop = threading.Event()
+
+    def never():
+        stop.wait(20)
+        yield b""
+
+    stream = running.channel.stream_unary("/inference.GRPCInferenceService/ModelReady")
+    still = [stream.future(never()) for _ in range(20)]
+    try:
+        assert running.client.is_model_ready("tiny", client_timeout=20)
+        eventually(lambda: all(call.done() for call in still))
+        assert {call.code().name for call in still} == {"DEADLINE_EXCEEDED"}
     finally:
         stop.set()
 
