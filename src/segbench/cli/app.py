@@ -166,23 +166,31 @@ def predict(
 @app.command()
 def bench(
     what: Annotated[
-        str, typer.Argument(metavar="[metrics]", help="metrics: how fast they are; a model by default.")
+        str, typer.Argument(metavar="[metrics|serve]", help="metrics; serve: the server; a model by default.")
     ] = "model",
     zoo: Annotated[str, typer.Option(help="A zoo model, or a folder that training wrote.")] = "vnet-battery",
     samples: Annotated[int, typer.Option(help="Monte-Carlo samples T, at least 1.")] = 16,
     seed: Annotated[int, typer.Option(help="Of the dropout masks.")] = 0,
-    size: Annotated[int, typer.Option(help="Edge of the synthetic volume in voxels, 16 to 1024.")] = 160,
+    size: Annotated[
+        int | None,
+        typer.Option(help="Edge of the synthetic volume in voxels, 16 to 1024; by default 160, of serve 64."),
+    ] = None,
     repeats: Annotated[int, typer.Option(help="Rounds after the warm-up; each runs every contender once.")] = 5,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; all by default.")] = None,
     engine: EngineName = "auto",
     precision: Annotated[str, typer.Option(help="Of the engine, or several with commas: f32,bf16.")] = "f32",
     against: Annotated[
-        str, typer.Option(help="monai, onnxruntime or both with a comma: what else to time, in turn with segbench.")
+        str,
+        typer.Option(help="monai, onnxruntime or both with a comma; of serve mlserver: what else to time, in turn."),
     ] = "",
+    overload_s: Annotated[
+        float, typer.Option(min=0, help="Of serve: seconds at three times the capacity; 0 for none.")
+    ] = 60.0,
+    per_client: Annotated[int, typer.Option(help="Of serve: requests of a client in a round, at least 2.")] = 4,
     voxels: Annotated[float, typer.Option(help="Of metrics: how many are streamed, such as 1e10.")] = 1e8,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the rows, a page, a table and a picture; runs/bench, or runs/bench-metrics."),
+        typer.Option(help="Folder for the rows, a page, a table and a picture; runs/bench, -metrics or -serve."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -195,6 +203,10 @@ def bench(
     With `metrics` it is the metrics of an evaluation that are timed, by synthetic planes that stream through all of
     them: voxels a second and core (--threads, 1 by default), what each metric costs, and peak memory.
 
+    With `serve` it is the server, asked over loopback as clients do, in turn with bare inference: overhead of a
+    request, throughput of 32 clients, latencies of 16 beside what a queue predicts, three times its capacity. --against
+    mlserver installs MLServer in an environment of its own in the cache and serves the same graph with it.
+
     \b
     Examples:
       segbench bench --zoo vnet-battery --samples 16
@@ -202,8 +214,10 @@ def bench(
       segbench bench --size 96 --samples 4 --repeats 2 --threads 4 --json
       segbench bench metrics
       segbench bench metrics --voxels 1e10 --threads 4 --out runs/metrics
+      segbench bench serve --samples 4 --repeats 2 --overload-s 0
+      segbench bench serve --against mlserver --overload-s 600 --out runs/serve
     """
-    if what not in (known := ("model", "metrics")):
+    if what not in (known := ("model", "metrics", "serve")):
         from segbench.errors import UnknownNameError
 
         raise UnknownNameError("benchmark", what, known)
@@ -214,12 +228,22 @@ def bench(
         where = out or Path("runs/bench-metrics")
         asked = throughput.Request(voxels=voxels, threads=threads or 1, seed=seed, repeats=repeats, out=where)
         return run_metrics(asked, json)
+    if what == "serve":
+        from segbench.bench.serving.contenders import Request as ServingRequest
+        from segbench.cli.bench import listed, run_serving
+
+        wanted = ServingRequest(
+            zoo=zoo, samples=samples, seed=seed, size=64 if size is None else size, repeats=repeats, threads=threads,
+            engine=engine, precision=precision, against=listed(against), overload_s=overload_s,
+            per_client=per_client, out=out or Path("runs/bench-serve"),
+        )  # fmt: skip
+        return run_serving(wanted, json)
     from segbench.bench.scene import Request
     from segbench.cli.bench import listed, run_bench
 
     request = Request(
-        zoo=zoo, samples=samples, seed=seed, size=size, repeats=repeats, threads=threads, engine=engine,
-        precisions=listed(precision), against=listed(against), out=out or Path("runs/bench"),
+        zoo=zoo, samples=samples, seed=seed, size=160 if size is None else size, repeats=repeats, threads=threads,
+        engine=engine, precisions=listed(precision), against=listed(against), out=out or Path("runs/bench"),
     )  # fmt: skip
     return run_bench(request, json)
 

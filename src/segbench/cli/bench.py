@@ -1,6 +1,9 @@
-"""`segbench bench` and `segbench bench metrics`."""
+"""`segbench bench`, `segbench bench metrics` and `segbench bench serve`."""
 
+import signal
+import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from segbench.bench import throughput, throughput_sheet
 from segbench.bench.run import PAGE, run
@@ -8,6 +11,9 @@ from segbench.bench.scene import Request
 from segbench.cli.evaluation import grid
 from segbench.cli.screen import NOTES, print_json, progress_bar, results
 from segbench.evaluate.sheet import Sheet
+
+if TYPE_CHECKING:
+    from segbench.bench.serving.contenders import Request as ServingRequest
 
 WORDS = 24  # names of contenders fit without wrapping
 
@@ -52,6 +58,27 @@ def run_metrics(request: throughput.Request, json: bool) -> None:
     if request.out is not None:
         throughput_sheet.write(request.out, row)
         written = request.out / throughput_sheet.PAGE
+        NOTES.print(f"written to {request.out} (see {written})", soft_wrap=True, markup=False)
+
+
+def run_serving(request: "ServingRequest", json: bool) -> None:
+    """Benchmarks the server with a progress bar and prints the tables, or the rows as JSON."""
+    from segbench.bench.serving import run as serving  # needs ONNX, as the others do not
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that its servers end with it
+    with progress_bar() as bars:
+        task = bars.add_task("benchmarking", total=None)
+
+        def stepped(done: int, total: int, what: str) -> None:
+            bars.update(task, completed=done, total=total, description=what)
+
+        result = serving.run(request, stepped)
+    if json:
+        print_json([row.model_dump(mode="json") for row in result.rows])
+    else:
+        _show(result.sheets, result.foot)
+    if request.out is not None:
+        written = request.out / serving.PAGE
         NOTES.print(f"written to {request.out} (see {written})", soft_wrap=True, markup=False)
 
 
