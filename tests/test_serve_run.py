@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 from serving_http import SMALL, served, told
-from test_serve_grpc import certificates  # noqa: F401
+from started import certificates as made
 from typer.testing import CliRunner
 
 from segbench.cli.app import app
@@ -32,6 +32,11 @@ from segbench.serve.tls import check, is_loopback
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "serve" / "server.toml"
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("tls"))
 
 
 # settings
@@ -103,7 +108,7 @@ def test_an_address_that_another_has_is_a_line():
 # TLS
 
 
-def test_tls_and_mutual_tls(certificates):  # noqa: F811
+def test_tls_and_mutual_tls(certificates):
     pair = {"certificate": certificates / "server.pem", "key": certificates / "server.key"}
     context = ssl.create_default_context(cafile=certificates / "ca.pem")
     given = triton.InferInput("image", list(SMALL.shape), "FP32")
@@ -123,7 +128,7 @@ def test_tls_and_mutual_tls(certificates):  # noqa: F811
         assert "scanner 3" in server.service.requests[-1].client
 
 
-def test_a_key_with_a_passphrase_is_refused_without_asking(certificates, tmp_path):  # noqa: F811
+def test_a_key_with_a_passphrase_is_refused_without_asking(certificates, tmp_path):
     key = tmp_path / "locked.key"
     words = [
         "openssl",
