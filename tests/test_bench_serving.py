@@ -77,6 +77,7 @@ class Answering(BaseHTTPRequestHandler):
             server.inside -= 1
             server.answered += 1
         self.answered(200, body if self.path == "/echo" else server.answer)
+        self.close_connection = self.path == "/last"  # without having said so, as after a long rest
 
     def answered(self, status, body):
         self.send_response(status)
@@ -154,6 +155,9 @@ def test_overhead_and_shares_are_taken_within_rounds():
     assert summary.share_of_bare(loop, rows) == pytest.approx((1 / 1.1 + 3 / 3.2) / 2)
     assert summary.throughput(bare((0.5, 0.5)))[1] == pytest.approx(2.0)
     assert math.isnan(summary.overhead_ms(loop, [loop]))
+    rows = [bare((0.0,) * 4), row(rounds=((0.001, 0.002, 0.003, 0.004),))]  # quartiles 1.75 and 3.25 ms
+    assert summary.overhead_error_ms(rows[1], rows) == pytest.approx(1.57 * 1.5 / 2)
+    assert math.isnan(summary.overhead_error_ms(loop, [loop]))
 
 
 def test_memory_is_compared_by_thirds_and_nothing_taken_may_be_lost():
@@ -191,6 +195,9 @@ def test_tables_say_what_was_reached():
     assert [line[0] for line in loops.text()[1:]] == ["segbench", "segbench", "MLServer"]
     assert overload.text()[1][2:8] == ["9", "3", "6", "0", "3", "0"]
     assert single.text()[2][5] == "2.00"
+    alone = sheets((*full(), row(rounds=((1.001,) * 5,) * 2, outputs=("probability",))))
+    assert alone[0].text()[3][1:3] == ["http binary, probability alone", "1.000"]
+    assert alone[1].text()[4][1] == "http binary, probability alone"
 
 
 def test_rows_survive_their_file_and_a_strange_key_does_not(tmp_path):
@@ -269,6 +276,14 @@ def test_an_answer_of_any_size_arrives_whole_and_a_dropped_one_is_lost(stub, req
     dropped.close()
     (gone,) = free_ports(1)
     assert asker("http", gone, b"", 1).ask() == LOST
+
+
+def test_a_connection_that_was_closed_while_it_rested_is_opened_again(stub, request_file):
+    one = asker("http", stub().port, request_file("/last").read_bytes(), 30)
+    for _ in range(3):
+        assert one.ask() == OK
+        time.sleep(0.2)  # until the other end has closed
+    one.close()
 
 
 def test_grpc_asks_with_bytes_and_tells_statuses_as_http_does():
@@ -468,17 +483,19 @@ def test_a_server_is_benchmarked_as_users_start_it(tiny, tmp_path, monkeypatch):
     said = []
     result = serving.run(request, lambda done, total, what: said.append((done, total)))
     assert [(row.kind, row.wire, row.clients) for row in result.rows] == [
-        ("single", "in process", 1), ("single", "http binary", 1), ("single", "grpc raw", 1),
+        ("single", "in process", 1), *2 * [("single", "http binary", 1), ("single", "grpc raw", 1)],
         ("loop", "http binary", 3), ("loop", "grpc raw", 3), ("loop", "http binary", 2),
         ("overload", "http binary", contenders.POOL),
     ]  # fmt: skip
-    assert [row.apart for row in result.rows] == [0.0] * 7
-    assert [part.answered for row in result.rows[3:6] for part in row.rounds] == [6, 6, 4]
-    assert [len(part.latencies_s) for row in result.rows[3:6] for part in row.rounds] == [3, 3, 2]
+    assert [row.outputs for row in result.rows[1:5]] == [(), (), ("probability",), ("probability",)]
+    assert result.rows[3].answer_mib < result.rows[1].answer_mib / 2
+    assert [row.apart for row in result.rows] == [0.0] * 9
+    assert [part.answered for row in result.rows[5:8] for part in row.rounds] == [6, 6, 4]
+    assert [len(part.latencies_s) for row in result.rows[5:8] for part in row.rounds] == [3, 3, 2]
     (strained,) = result.rows[-1].rounds
     assert strained.answered == strained.counted > 0
     assert (strained.failed, strained.waiting) == (0, 0)
-    assert result.rows[-1].rate == pytest.approx(3 * summary.throughput(result.rows[3])[1])
+    assert result.rows[-1].rate == pytest.approx(3 * summary.throughput(result.rows[5])[1])
     assert said[-1][0] == said[-1][1] - 1, "as many steps as were promised"
     assert read_rows(tmp_path / "out" / serving.ROWS) == result.rows
 

@@ -47,6 +47,8 @@ RULES = {
     r"segbench eval( .*)?": f"{{}} {SHORT} --domain Tesla",
     r"segbench compare .*": "segbench compare runs/int8 runs/int8",  # the release is of the whole benchmark
     r"segbench report .*": "{}",
+    r"segbench serve .*": "segbench serve --help",  # tests/test_serve_page.py starts it and asks it, as this block does
+    r"segbench client infer .*": "segbench client infer --help",
     r"segbench bench .*": "segbench bench --samples 2 --size 16 --repeats 1 --engine onnxruntime",
     r"segbench predict scan\.tif .*": "{} --samples 2",
     r"segbench view scan\.zarr .*": "{}",

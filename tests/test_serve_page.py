@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import blobs
 from test_help import parse
-from test_readme import blocks, commands
+from test_readme import CONSOLE, blocks, commands
 
 from segbench.bench.serving import run as serving
 from segbench.bench.serving.process import free_ports
@@ -41,6 +41,11 @@ def test_every_command_of_the_page_parses_or_is_another_programs():
         for file in re.findall(r"serve/[\w/.-]+", command):
             assert (ROOT / file).exists()
     assert not [line for line, language, _ in blocks(PAGE) if language not in {"console", "text"}]
+
+
+def test_the_readme_shows_the_first_of_them():
+    (shown,) = (found for found in CONSOLE.values() if any(command.startswith("segbench serve") for command in found))
+    assert shown == SHOWN[: len(shown)]
 
 
 def test_the_first_three_commands_run(tiny, tmp_path):

@@ -27,11 +27,12 @@ from segbench.recipe import Strict
 from segbench.volume import Float32, Volume
 from segbench.zoo import Model
 
-SINGLES = 4  # inferences of each kind, one at a time, before every loop
+SINGLES = 8  # inferences of each kind, one at a time, before every loop
 FEW = 2  # requests of each client of another server in a round: it may take ten times as long
 OVERLOAD, POOL = 3, 192  # times the capacity; connections that overload comes over
 MIB = 2**20
 WAIT_S = 600.0
+ONE = ("probability",)  # an answer as large as the request
 SAME = ("probability", "entropy", "mutual_information")  # what MLServer's graph says
 REQUESTS = "segbench_requests_total"
 QUEUE = "segbench_queue_requests"
@@ -62,7 +63,7 @@ class Request(Strict):
 
 @dataclass(eq=False)
 class Contender:
-    """Who is asked, how, and what was found so far."""
+    """Who is asked, how, and what was found so far: rounds, and of single requests the seconds of each round."""
 
     kind: Kind
     server: ServerName
@@ -75,6 +76,7 @@ class Contender:
     apart: float = 0.0
     rate: float | None = None
     rounds: list[Round] = field(default_factory=list)
+    times: list[list[float]] = field(default_factory=list)
 
     @property
     def way(self) -> Way:
@@ -97,7 +99,6 @@ class Bench:
         self.singles: list[Contender] = []
         self.strained: Contender | None = None
         self._bare: list[list[float]] = [[] for _ in range(request.repeats)]
-        self._single: dict[Wire, list[list[float]]] = {}
         self._probability: Float32 = np.zeros(0, np.float32)
         self._server: Server
 
@@ -112,7 +113,11 @@ class Bench:
         remote = self._contender("loop", "segbench", "grpc raw", MANY, ports[1])
         crowd = self._contender("loop", "segbench", "http binary", CROWD, ports[0])
         self.loops += [binary, remote, crowd]
-        self.singles += [self._contender("single", "segbench", one.wire, 1, one.port) for one in (binary, remote)]
+        self.singles += [
+            self._contender("single", "segbench", one.wire, 1, one.port, outputs)
+            for outputs in ((), ONE)
+            for one in (binary, remote)
+        ]
         if request.overload_s > 0:
             self.strained = self._contender("overload", "segbench", "http binary", POOL, ports[0])
         if "mlserver" in request.against:
@@ -148,7 +153,8 @@ class Bench:
             made = encode(port, name, tensor, parameters, asked)
         path = self.folder / f"{server}-{wire}-{len(outputs)}".replace(" ", "-")
         path.write_bytes(made)
-        return Contender(kind, server, wire, clients, path, port, outputs)
+        times: list[list[float]] = [[] for _ in range(self.request.repeats)]
+        return Contender(kind, server, wire, clients, path, port, outputs, times=times)
 
     def warm(self) -> None:
         """Every contender once, its answer against that of bare inference."""
@@ -189,8 +195,7 @@ class Bench:
                 one = asker(contender.way, contender.port, contender.request.read_bytes(), WAIT_S)
                 stack.callback(one.close)
                 one.ask()  # connects
-                found = self._single.setdefault(contender.wire, [[] for _ in range(request.repeats)])
-                runs.append((found[number], whole(one.ask)))
+                runs.append((contender.times[number], whole(one.ask)))
             for take in range(SINGLES):
                 for seconds, once in rotated(runs, take):
                     seconds.append(once())
@@ -234,7 +239,7 @@ class Bench:
         """All that was measured."""
         found = [self._bare_row()]
         for contender in self.singles:
-            contender.rounds = [_timed(values) for values in self._single[contender.wire]]
+            contender.rounds = [_timed(values) for values in contender.times]
         strained = [] if self.strained is None else [self.strained]
         return (*found, *(self._row(contender) for contender in (*self.singles, *self.loops, *strained)))
 

@@ -28,7 +28,7 @@ def _reached(rows: Sequence[ServingRow]) -> Sheet:
 
     def line(what: str, row: ServingRow, value: float, limit: float, most: bool = True) -> None:
         reached = value <= limit if most else value >= limit
-        lines.append((what, row.wire, value, f"{'<=' if most else '>='} {limit:g}", "yes" if reached else "no"))
+        lines.append((what, _wire(row), value, f"{'<=' if most else '>='} {limit:g}", "yes" if reached else "no"))
 
     for row in rows:
         if row.kind == "single" and row.server == "segbench":
@@ -55,6 +55,11 @@ def _reached(rows: Sequence[ServingRow]) -> Sheet:
     return Sheet(_title(rows[0]), columns, tuple(lines), notes)
 
 
+def _wire(row: ServingRow) -> str:
+    """How it was asked, and for what if that is one map of the four."""
+    return f"{row.wire}, {row.outputs[0]} alone" if row.kind == "single" and row.outputs else row.wire
+
+
 def _title(row: ServingRow) -> str:
     threads = f"{row.threads} threads" if row.threads != 1 else "1 thread"
     return f"{row.model}, images of {row.size}^3 voxels, T = {row.samples}, {row.engine} {row.precision}, {threads}"
@@ -63,19 +68,22 @@ def _title(row: ServingRow) -> str:
 def _single(rows: Sequence[ServingRow]) -> Sheet:
     columns = (
         Heading("one at a time", words=True), Heading("wire", words=True), Heading("ms", 1), Heading("25 %", 1),
-        Heading("75 %", 1), Heading("overhead (ms)", 2), Heading("sent (MiB)", 2), Heading("answer (MiB)", 2),
-        Heading("apart (1e-6)", 2),
+        Heading("75 %", 1), Heading("overhead (ms)", 2), Heading("+- (ms)", 2),
+        Heading("sent (MiB)", 2), Heading("answer (MiB)", 2), Heading("apart (1e-6)", 2),
     )  # fmt: skip
     lines: list[tuple[Cell, ...]] = []
     for row in rows:
         if row.kind == "single":
             low, middle, high = (1e3 * summary.quantile(summary.latencies(row), q) for q in (0.25, 0.5, 0.75))
-            extra = None if row.server == "none" else summary.overhead_ms(row, rows)
-            sizes = (None, None) if row.server == "none" else (row.sent_mib, row.answer_mib)
-            lines.append((NAMES[row.server], row.wire, middle, low, high, extra, *sizes, 1e6 * row.apart))
+            more: tuple[Cell, ...] = (None, None, None, None)
+            if row.server != "none":
+                extra = summary.overhead_ms(row, rows), summary.overhead_error_ms(row, rows)
+                more = (*extra, row.sent_mib, row.answer_mib)
+            lines.append((NAMES[row.server], _wire(row), middle, low, high, *more, 1e6 * row.apart))
     count = len(summary.latencies(rows[0]))
     notes = (
         f"median and quartiles of {count}, bare inference and requests in turn, another one first each time",
+        "+-: half of the 95 % interval of that median, 1.57 IQR / sqrt(n) (McGill, Tukey and Larsen 1978)",
         "apart: largest difference of the probability from that of bare inference",
     )
     return Sheet("One request at a time", columns, tuple(lines), notes)

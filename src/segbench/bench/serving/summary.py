@@ -59,6 +59,15 @@ def overhead_ms(row: ServingRow, rows: Sequence[ServingRow]) -> float:
     return 1e3 * quantile([a - b for a, b in pairs], 0.5)
 
 
+def overhead_error_ms(row: ServingRow, rows: Sequence[ServingRow]) -> float:
+    """Half of the 95 % interval of that median, in ms: 1.57 IQR / sqrt(n) (McGill, Tukey and Larsen 1978)."""
+    base = bare(rows)
+    if base is None:
+        return math.nan
+    extra = [a - b for a, b in zip(latencies(row), latencies(base), strict=True)]
+    return 1e3 * 1.57 * (quantile(extra, 0.75) - quantile(extra, 0.25)) / math.sqrt(len(extra))
+
+
 def throughput(row: ServingRow) -> tuple[float, float, float]:
     """Answers a second of each round: lower quartile, median, upper quartile."""
     if row.server == "none":

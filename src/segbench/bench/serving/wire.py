@@ -53,6 +53,8 @@ class HttpAsker:
     def ask(self) -> int:
         """See `Asker`."""
         try:
+            if self._socket is not None and _dropped(self._socket):
+                self.close()
             if self._socket is None:
                 self._socket = socket.create_connection((HOST, self._port), self._timeout_s)
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -98,6 +100,16 @@ class HttpAsker:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def _dropped(connection: socket.socket) -> bool:
+    """Whether a server has closed a connection that was idle for long, as every client looks before it asks again."""
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 class GrpcAsker:
