@@ -8,7 +8,7 @@ import pytest
 from cascade_models import dense, lcgar, linear_doubt, middle, model
 from onnx.reference import ReferenceEvaluator
 
-from segbench.cascade import cascade_of
+from segbench.cascade import cascade_of, local
 from segbench.cascade.trimming import trimmed
 from segbench.engines import start
 from segbench.errors import EngineError
@@ -260,6 +260,23 @@ def test_a_network_of_slices_sees_the_same(tmp_path, engine):
     sums = sum(np.roll(called, (dy, dx), (2, 3)) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
     expected = softmax(sums * np.array([1, 2, 3])[:, None, None, None])[:, :, 1:-1, 1:-1]
     assert np.abs(found.probability - expected)[:, found.doubted].max() < 1e-5
+
+
+def test_a_network_of_slices_does_not_keep_every_shape_that_it_meets(tmp_path, monkeypatch):
+    class Graphs:
+        threads, loaded = 1, []
+
+        def load(self, graph, shapes, outputs, threads, exact=False):
+            self.loaded.append(shapes["image"])
+            return lambda inputs: [np.zeros((1, 3, *inputs["image"].shape[2:]), np.float32)]
+
+    monkeypatch.setattr(local, "SHAPES", 2)
+    linear_doubt(tmp_path / "doubt.onnx", [0.3, -0.4, 0.2, 3.0])
+    dense(tmp_path / "local.onnx")
+    run = local.Dense(Graphs(), model(tmp_path, kind="dense", edge=3))
+    for edge in (4, 5, 4, 6, 5, 4):  # 4 makes room for 6, and comes again
+        run(np.zeros((edge + 2, edge + 2, 4), np.float32), np.zeros((3, edge, edge)), np.ones((edge, edge), bool))
+    assert [shape[-1] - 2 for shape in Graphs.loaded] == [4, 5, 6, 4]
 
 
 def test_a_model_without_one_has_none(toy):

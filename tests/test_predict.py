@@ -191,3 +191,19 @@ def test_a_repeated_slice_is_normalised_alike(times):
     one, many = fit(how, Volume(data)), fit(how, Volume(np.repeat(data, times, axis=0)))
     assert (one.low, one.high) == (many.low, many.high)
     assert one.scale == pytest.approx(many.scale, rel=1e-12)
+
+
+def test_a_volume_that_cannot_be_read_to_its_end_is_no_prediction(tiny, engine):
+    class Gone:
+        shape, dtype, gone = (60, 30, 30), np.dtype(np.float32), False
+        values = blobs((60, 30, 30))
+
+        def __getitem__(self, key):
+            if self.gone:
+                raise InputError("scan.h5: cannot be read any more: did it change?")
+            return self.values[key]
+
+    data = Gone()
+    card = card_with(tiny.card, core=(10, 10, 10), halo=(4, 4, 4))
+    with pytest.raises(InputError, match="any more"):
+        predict(Volume(data), card, engine, samples=2, progress=lambda *_: setattr(data, "gone", True))

@@ -1,5 +1,6 @@
 """Models, worker and service: answers are those of `segbench.load`, byte for byte, whatever goes on around them."""
 
+import gc
 import io
 import json
 import logging
@@ -7,6 +8,8 @@ import random
 import shutil
 import threading
 import time
+import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ from serving import FakeService
 import segbench
 from segbench.engines import fake
 from segbench.errors import EngineError, InputError, UnknownNameError
-from segbench.serve import logs
+from segbench.serve import logs, worker
 from segbench.serve.bounds import Bounds
 from segbench.serve.refusal import Refusal
 from segbench.serve.request import Request, Service
@@ -330,23 +333,88 @@ def test_a_full_queue_is_busy_and_what_was_accepted_is_answered(tiny, serve, slo
     assert len(slow.calls) == 1 + 3  # the warm-up and three requests
 
 
-def test_deadlines_count_while_waiting_and_while_running(tiny, serve, slow):
-    server = serve(tiny.path)
+def test_deadlines_count_while_waiting_and_while_running(tiny, serve, slow, monkeypatch):
+    server, ahead = serve(tiny.path, timeout_s=100_000), [0.0]
+    monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + ahead[0]))
     slow.clear()
     large = blobs((60, 30, 30))[None]  # several tiles
-    running = server.submit(ask(tiny, large, deadline=time.monotonic() + 0.3))
+    running = server.submit(ask(tiny, large, deadline=time.monotonic() + 600))
+    wait_for(running.running)
     waiting = server.submit(ask(tiny, deadline=time.monotonic() + 0.1))
     for_ever = server.submit(ask(tiny))
     with pytest.raises(Refusal, match="waiting") as refusal:
         waiting.result(30)  # though the worker is held
     assert refusal.value.kind == "late"
-    time.sleep(0.3)
+    ahead[0] = 1000.0
     slow.set()
     with pytest.raises(Refusal, match="computed") as refusal:
         running.result(30)
     assert refusal.value.kind == "late"
     assert for_ever.result(30)
     assert len(slow.calls) < 1 + len(segbench.predict.tiles(tiny.card, large.shape[1:])) + 1
+
+
+def test_what_nobody_waits_for_any_more_is_not_computed_to_its_end(tiny, serve, slow):
+    server = serve(tiny.path)
+    slow.clear()
+    large = blobs((60, 30, 30))[None]
+    future = server.submit(ask(tiny, large))
+    wait_for(future.running)
+    assert not future.cancel()
+    slow.set()
+    with pytest.raises(Refusal, match="nobody waits") as refusal:
+        future.result(30)
+    assert refusal.value.kind == "cancelled"
+    assert len(slow.calls) < 1 + len(segbench.predict.tiles(tiny.card, large.shape[1:]))
+    assert value(server, "segbench_requests_total", outcome="cancelled") == 1
+    assert server.submit(ask(tiny)).result(30)
+
+
+def test_a_request_of_many_images_ends_with_the_first_that_is_refused(tiny, serve, monkeypatch):
+    made = []
+
+    class Counted(worker.Case):
+        def __init__(self, *given):
+            made.append(given)
+            super().__init__(*given)
+
+    server = serve(tiny.path)
+    monkeypatch.setattr(worker, "Case", Counted)
+    with pytest.raises(Refusal, match="image 1: constant"):
+        server.submit(ask(tiny, np.zeros((5000, 1, 1, 2), np.float32))).result(30)
+    assert server.submit(ask(tiny)).result(30)  # the other one is over
+    assert len(made) < 10
+
+
+def test_each_is_told_its_own_seed_where_it_changes_nothing(tiny, serve, slow):
+    server = serve(tiny.path)
+    slow.clear()
+    first = server.submit(ask(tiny))
+    wait_for(first.running)
+    sent = [server.submit(ask(tiny, samples=0, seed=seed)) for seed in (5, 6)]
+    slow.set()
+    assert [future.result(30).parameters["segbench_seed"] for future in sent] == [5, 6]
+    assert server.statistics()[0]["execution_count"] == 2  # in one batch
+
+
+def test_nothing_of_a_request_is_held_once_it_has_ended(tiny, serve):
+    """Not even until Python looks for circles: images and answers are large, and few objects."""
+    server = serve(tiny.path)
+
+    def ended(**changes):
+        images = np.stack([blobs(SMALL)])
+        images[0, 0, 0, 0] += changes.pop("more", 0.0)
+        future = server.submit(ask(tiny, images, **changes))
+        wait_for(future.done)
+        return weakref.ref(images), weakref.ref(future)
+
+    gc.collect()
+    gc.disable()
+    try:
+        left = [ended(), ended(more=np.nan), ended(deadline=0.0)]
+        wait_for(lambda: all(ref() is None for each in left for ref in each))
+    finally:
+        gc.enable()
 
 
 def test_metrics_and_statistics_count_the_same(tiny, serve):
@@ -479,6 +547,41 @@ def test_clients_load_by_name_and_only_where_they_may(tiny, serve, tmp_path):
     assert server.submit(ask(other)).result(30).model == "other"
 
 
+def test_what_the_index_lists_is_what_can_be_loaded(tiny, serve, tmp_path):
+    root = tmp_path / "root"
+    for version in ("0.9", "0.10", "0.2"):
+        copied(tiny, root / f"folder-{version}", name="other", version=version)
+    (root / "loop").mkdir()
+    (root / "loop" / "itself").symlink_to("itself")
+    server = serve(tiny.path, roots=(tiny.path.parent, root), control=True)
+    assert [each.version for each in server.index() if each.name == "other"] == ["0.2", "0.9", "0.10"]
+    for _ in range(2):
+        server.load("other")
+        assert server.describe("other").versions == ("0.10",)
+    with pytest.raises(Refusal) as refusal:
+        server.load("folder-0.9")
+    assert refusal.value.kind == "unknown"
+
+
+def test_a_reload_reads_below_the_roots_as_well(tiny, serve, tmp_path):
+    model = copied(tiny, tmp_path / "root" / "model")
+    server = serve(model.path, control=True)
+    outside = tmp_path / "outside.toml"
+    (model.path / CARD).rename(outside)
+    (model.path / CARD).symlink_to(outside)
+    with pytest.raises(Refusal, match="could not be loaded"):
+        server.load("tiny")
+    assert server.submit(ask(tiny)).result(30)
+
+
+@pytest.mark.parametrize(
+    "given", [{"samples": 65}, {"drain_s": float("inf")}, {"timeout_s": float("inf")}, {"warmup": (0, 8, 8)}]
+)
+def test_settings_that_no_server_can_keep_are_refused(given):
+    with pytest.raises(ValueError, match=next(iter(given))):
+        Settings(**given)
+
+
 def test_a_model_that_cannot_be_loaded_is_told_without_paths(tiny, serve, tmp_path):
     broken = copied(tiny, tmp_path / "broken")
     server = serve(broken.path, control=True)
@@ -530,6 +633,7 @@ def test_reload_under_load_loses_nothing(tiny, serve, tmp_path):
     clients = [threading.Thread(target=client, args=(f"{i}",)) for i in range(4)]
     for each in clients:
         each.start()
+    wait_for(lambda: seen or wrong)
     for version in ("2", "3", "4"):
         told = model.card.model_dump(mode="json", exclude_none=True) | {"version": version}
         (model.path / CARD).write_text(tomli_w.dumps(told))

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from segbench.serve.queue import Queue, Waiting
@@ -119,7 +119,7 @@ def test_a_batch_is_waited_for_until_it_is_full():
     time.sleep(0.05)
     assert not found  # it waits for another one of its key
     second = put(queue, one("b"))
-    taker.join(5)
+    taker.join(30)
     assert found == [first + second]
 
 
@@ -195,7 +195,7 @@ class Played:
         self.queue.expire()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(OPERATIONS)
 def test_every_request_ends_once_and_only_once(operations):
     played = Played()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PATCHES, CONTEXT, IMAGE, LOGITS = "patches", "context", "image", "logits"
 BATCH = 64  # patches in one call: a fixed number, so that a pixel's answer does not depend on how many there are
+SHAPES = 16  # of slices whose graphs a dense network keeps: a volume has four of cores, a server many volumes
 Doubted = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.intp]
 
@@ -115,6 +116,8 @@ class Dense:
             return np.empty((0, len(mean)), np.float32)
         image = np.moveaxis(seen, -1, 0)[None]
         if image.shape not in self._loaded:
+            while len(self._loaded) >= SHAPES:
+                del self._loaded[next(iter(self._loaded))]
             self._loaded[image.shape] = self._graphs.load(
                 self._path, {IMAGE: image.shape}, [LOGITS], self._graphs.threads
             )

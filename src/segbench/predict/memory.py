@@ -68,6 +68,8 @@ def predict(
             progress(done, len(case.grid))
 
     predict_cases([case], engine.bind(drawn), lambda _: None, count)
+    if case.refused is not None:
+        raise case.refused
     return case.found()
 
 

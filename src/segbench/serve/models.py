@@ -5,15 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Condition, Lock
 
-from segbench.errors import InputError, SegbenchError, UnknownNameError
+from segbench.errors import InputError, SegbenchError
 from segbench.serve.loaded import Loaded
 from segbench.serve.loaded import loaded as ready
 from segbench.serve.logs import tell
 from segbench.serve.refusal import Refusal
-from segbench.serve.repository import NAME, located, newer, repository
+from segbench.serve.repository import located, newer, repository
 from segbench.serve.request import Listed
 from segbench.serve.settings import Settings
-from segbench.zoo import find, names
+from segbench.zoo import find
 from segbench.zoo.card import Card
 
 FAILED = "it could not be loaded; the server's log says why"
@@ -185,7 +185,7 @@ class Models:
             if source.loaded is None:
                 source.state, source.reason = "LOADING", "it is being loaded"
         try:
-            model = find(source.where)
+            model = find(located(source.where, self._settings.roots))  # links may have changed
             self._check_new(model.card, source)
             loaded = ready(model, self._settings, self._bound)
         except Exception as error:  # whatever an engine raises: the server goes on with what it has
@@ -206,20 +206,11 @@ class Models:
         return True
 
     def _new(self, name: str) -> _Source:
-        """A source for a model that a client asks for: of the zoo, or a folder right below a root."""
-        try:
-            if not NAME.fullmatch(name):
-                raise UnknownNameError("model", name[:100], names())
-            where = located(name, self._settings.roots)
-            card = find(where).card
-            self._check_new(card, None)
-        except UnknownNameError as error:
-            raise Refusal(
-                "unknown", f"unknown model {name[:100]!r}; the repository's index lists what there is"
-            ) from error
-        except SegbenchError as error:
-            tell("not loaded", logging.ERROR, model=name, reason=str(error))
-            raise Refusal("internal", f"model {name!r}: {FAILED}") from error
+        """A source for a model that a client asks for by the name in the index: the newest that there is."""
+        there = [(where, card) for where, card in repository(self._settings.roots) if card.name == name]
+        if not there:
+            raise Refusal("unknown", f"unknown model {name[:100]!r}; the repository's index lists what there is")
+        where, card = max(there, key=lambda each: newer(each[1].version))
         source = _Source(where, card.name, card.version, asked=False)
         with self._lock:
             self._sources.append(source)

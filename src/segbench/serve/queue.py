@@ -13,8 +13,25 @@ from segbench.serve.refusal import Refusal
 from segbench.serve.request import Answer
 from segbench.serve.settings import MIB, Settings
 
+Kind = TypeVar("Kind", bound="Waiting")
 UNKNOWN_S = 1.0  # what an inference is taken to last until one was measured
 WEIGHT = 0.2  # of the latest inference in the mean of all
+
+
+class Pending(Future[Answer]):
+    """An answer to come; once it is being computed it cannot be cancelled, but remembers that nobody waits for it."""
+
+    left = False
+
+    def cancel(self) -> bool:
+        """See `Future.cancel`."""
+        self.left = True
+        return super().cancel()
+
+    def when_done(self, call: Callable[[Kind, Future[Answer]], None], waiting: Kind) -> None:
+        """Calls it with a request and this, and lets go of both: else each would hold the other, and their images."""
+        held = [waiting]
+        self.add_done_callback(lambda future: call(held.pop(), future))
 
 
 @dataclass(eq=False)
@@ -38,7 +55,7 @@ class Waiting:
     size: int
     deadline: float
     ended: Callable[["Waiting", Refusal | None], None] = lambda waiting, refusal: None
-    future: "Future[Answer]" = field(default_factory=Future)
+    future: Pending = field(default_factory=Pending)
     since: float = 0.0
 
     def answer(self, answer: Answer) -> None:
@@ -50,9 +67,6 @@ class Waiting:
         """It is not."""
         self.ended(self, refusal)
         self.future.set_exception(refusal)
-
-
-Kind = TypeVar("Kind", bound=Waiting)
 
 
 class Queue(Generic[Kind]):
@@ -102,7 +116,7 @@ class Queue(Generic[Kind]):
             self._clients.setdefault(waiting.client, deque()).append(waiting)
             self._count, self._size = self._count + 1, self._size + waiting.size
             self._changed.notify_all()
-        waiting.future.add_done_callback(lambda future: self._forget(waiting) if future.cancelled() else None)
+        waiting.future.when_done(self._forget, waiting)
 
     def take(self) -> list[Kind]:
         """Waits for a batch and hands it out; empty once the queue is closed and nothing waits.
@@ -116,15 +130,17 @@ class Queue(Generic[Kind]):
                 if not self._count:
                     return []
                 first = next(iter(self._clients.values()))[0]
-                left = first.since + delay - self._clock()
-                if left > 0 and not self._closed and self._images(first.key, most) < most:
+                key, left = first.key, first.since + delay - self._clock()
+                del first
+                if left > 0 and not self._closed and self._images(key, most) < most:
                     self._changed.wait(left)  # something came or went, or it is time: look again
                     continue
-                batch = self._collect(first.key, most)
+                batch = self._collect(key, most)
             # outside the lock: callbacks of futures run here
             running = [waiting for waiting in batch if self._begins(waiting)]
             if running:
                 return running
+            del batch, key  # images and a model, while it waits for others
 
     def expire(self) -> int:
         """Refuses what is overdue; how many."""
@@ -205,7 +221,9 @@ class Queue(Generic[Kind]):
             del self._clients[waiting.client]
         self._count, self._size = self._count - 1, self._size - waiting.size
 
-    def _forget(self, waiting: Kind) -> None:
+    def _forget(self, waiting: Kind, future: Future[Answer]) -> None:
+        if not future.cancelled():
+            return
         with self._changed:
             if waiting in self._clients.get(waiting.client, ()):
                 self._remove(waiting)

@@ -35,12 +35,15 @@ def located(given: str, roots: tuple[Path, ...]) -> str:
 def _below(path: Path, roots: tuple[Path, ...]) -> bool:
     """Whether a folder and all in it lie below a root, links followed."""
     real = [root.resolve() for root in roots]
-    return all(any(each.resolve().is_relative_to(root) for root in real) for each in (path, *path.rglob("*")))
+    try:
+        return all(any(each.resolve().is_relative_to(root) for root in real) for each in (path, *path.rglob("*")))
+    except (OSError, RuntimeError):  # it cannot be read, or is a link to itself
+        return False
 
 
 def newer(version: str) -> list[tuple[int, str]]:
     """Sorts versions by their numbers: 0.10 is newer than 0.9."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"[.\-+]", version)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"[.\-+]", version)]
 
 
 def repository(roots: tuple[Path, ...]) -> Iterator[tuple[str, Card]]:
@@ -58,5 +61,5 @@ def _card(where: str, path: Path) -> Iterator[tuple[str, Card]]:
     try:
         if (path / CARD).is_file():
             yield where, read_toml(path / CARD, Card)
-    except SegbenchError:
+    except (SegbenchError, OSError):
         return

@@ -139,7 +139,7 @@ class Service(Protocol):
         ...
 
     def submit(self, request: Request) -> "Future[Answer]":
-        """Queues a request, or refuses it at once; cancelling the future takes it out of the queue."""
+        """Queues a request, or refuses it at once; cancelling the future takes it out, or ends it at its next tile."""
         ...
 
     def statistics(self, name: str = "", version: str = "") -> list[dict[str, Any]]:

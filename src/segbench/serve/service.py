@@ -3,7 +3,6 @@
 import logging
 import time
 from concurrent.futures import Future
-from functools import partial
 from itertools import count
 from secrets import token_hex
 from threading import Thread
@@ -93,7 +92,7 @@ class Server:
             self._measures.refused(refusal.kind, None if loaded is None else loaded.card)
             self._log(request, number, refusal.kind)
             raise
-        job.future.add_done_callback(partial(self._close, job))
+        job.future.when_done(self._close, job)
         return job.future
 
     def statistics(self, name: str = "", version: str = "") -> list[dict[str, Any]]:
@@ -132,8 +131,8 @@ class Server:
 
     def drain(self) -> bool:
         """See `Service.drain`; what is not answered in time is refused as "busy"."""
-        self._stopping = True
         self._queue.close()
+        self._stopping = True  # last, so that what is not ready takes nothing
         done = self._models.idle(self._settings.drain_s)
         for job in self._queue.clear():
             if job.future.set_running_or_notify_cancel():

@@ -1,12 +1,15 @@
 """What a server is told: a TOML file, the command line over it."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from segbench.recipe import Strict, read_toml
 
 MIB = 2**20
+LONGEST_S = 1e6  # about what the clocks of threads take
+Edge = Annotated[int, Field(ge=1)]
 PATHS = ("token_file", "certificate", "key", "client_ca")
 
 
@@ -69,13 +72,13 @@ class Settings(Strict):
     max_queue_mib: int = Field(default=1024, ge=1)
     max_request_mib: int = Field(default=256, ge=1)
     max_answer_mib: int = Field(default=1024, ge=1)
-    timeout_s: float = Field(default=300.0, gt=0)
-    drain_s: float = Field(default=60.0, ge=0)
+    timeout_s: float = Field(default=300.0, gt=0, le=LONGEST_S)
+    drain_s: float = Field(default=60.0, ge=0, le=LONGEST_S)
     bound: int = Field(default=4, ge=1)
-    rate: float | None = Field(default=None, gt=0)
+    rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     burst: int = Field(default=32, ge=1)
     control: bool = False
-    warmup: tuple[int, int, int] = (64, 64, 64)
+    warmup: tuple[Edge, Edge, Edge] = (64, 64, 64)
     allow_origin: tuple[str, ...] = ()
 
     @field_validator("http_port", "grpc_port", mode="before")
@@ -83,6 +86,12 @@ class Settings(Strict):
     def _closed(cls, value: object) -> object:
         """TOML has no word for nothing, and False would pass for port 0."""
         return None if value is False else value
+
+    @model_validator(mode="after")
+    def _as_many_as_it_takes(self) -> "Settings":
+        if self.samples > self.max_samples:
+            raise ValueError(f"samples is {self.samples} and max_samples {self.max_samples}: requests would be refused")
+        return self
 
 
 def read_settings(path: Path) -> Settings:

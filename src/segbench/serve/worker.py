@@ -91,6 +91,7 @@ class Worker:
             self._batch(jobs[0].loaded, sum(job.images for job in jobs))
             run(jobs)
             self._queue.served(len(jobs), time.monotonic() - begun)
+            del jobs  # images, answers and a model that was reloaded, while it waits for the next ones
         self._stopped.set()
 
     def watch(self) -> None:
@@ -128,10 +129,13 @@ def _predict(jobs: list[Job]) -> None:
     def cases() -> Iterator[Case]:
         """One after the other, so that the maps of no more than are being worked on are held."""
         for job in jobs:
-            for number, image in enumerate(job.request.images):
+            of = job.request
+            for number, image in enumerate(of.images):
+                if job.future.done():
+                    break
                 volume = Volume(image, source=f"image {number + 1}")
                 keep = job.shapes.get(SAMPLE_LABELS, (0, 0))[1]
-                asked = Asked(card, request.samples, request.seed, job.request.invert, keep, loaded.engine.threads)
+                asked = Asked(card, of.samples, of.seed, of.invert, keep, loaded.engine.threads)
                 case = Case(volume, asked, loaded.look, loaded.cascade, partial(_stop, job))
                 whose[case] = job, number
                 yield case
@@ -154,6 +158,8 @@ def _stop(job: Job) -> SegbenchError | None:
     """Why what is left of a job is not to be computed."""
     if job.future.done():
         return Refusal("cancelled", "another image of the same request was refused")
+    if job.future.left:
+        return Refusal("cancelled", "nobody waits for the answer")
     if time.monotonic() > job.deadline:
         return Refusal("late", "the time was up while the request was computed")
     return None
