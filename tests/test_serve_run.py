@@ -323,6 +323,35 @@ def test_a_stop_while_it_loads():
         assert process.wait(30) == 0
 
 
+COMPILING = """
+import sys
+from segbench.cli import main
+from segbench.serve import models
+
+def ready(*arguments):
+    print("compiling", flush=True)
+    return load(*arguments)
+
+load, models.ready = models.ready, ready
+sys.argv = "segbench serve --zoo vnet-battery --engine openvino --threads 1 --http-port 0 --no-grpc".split()
+main()
+"""
+
+
+def test_a_stop_while_an_engine_compiles():
+    """Which nothing interrupts, and which must not abort the process when that is over."""
+    words = [sys.executable, "-c", COMPILING]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "compiling\n", process.communicate(timeout=20)
+            time.sleep(0.5)  # it has begun
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+            assert "terminate" not in process.stderr.read()
+        finally:
+            process.kill()
+
+
 def test_the_command_serves_a_model(tiny, tmp_path):
     """The whole way: command line, settings, HTTP and gRPC, the engine; the same labels as segbench.load's."""
     config = tmp_path / "server.toml"
