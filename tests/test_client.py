@@ -194,6 +194,15 @@ def test_servers_that_do_not_keep_to_the_protocol_are_a_line(reply):
         status(Server(url, timeout_s=20))
 
 
+@pytest.mark.parametrize("name", ["../../labels", "/labels", "a/b", "..", "", "labels.tif", 7])
+def test_a_server_does_not_choose_where_files_go(name):
+    reply = raw([1, 1, 2], 2, b"ab").replace(b'"labels"', json.dumps(name).encode())
+    body = reply.partition(b"\r\n\r\n")[2]
+    reply = http(body, inference_header_content_length=len(body) - 2)
+    with saying(reply) as (url, _), pytest.raises(RemoteError, match="not what Open Inference Protocol"):
+        infer(url, "m", IMAGE, timeout=20)
+
+
 def test_what_the_protocol_allows_is_read():
     with saying(raw([1, 1, 2], 2, b"\1\0")) as (url, sent):
         assert infer(url + "/behind/", "a/b", IMAGE).outputs["labels"].tolist() == [1, 0]

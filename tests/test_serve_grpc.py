@@ -392,7 +392,7 @@ def test_a_client_that_gives_up_cancels_what_waits(start):
     eventually(lambda: len(running.service.futures) == 2)
     second.cancel()
     eventually(running.service.futures[1].cancelled)
-    code, _ = refused(running.client.infer, "tiny", [tensor(SMALL)], client_timeout=0.2)
+    code, _ = refused(running.client.infer, "tiny", [tensor(SMALL)], client_timeout=3.0)
     assert code == "DEADLINE_EXCEEDED"
     eventually(lambda: len(running.service.futures) == 3 and running.service.futures[2].cancelled())
     assert running.service.requests[2].deadline - running.service.requests[0].deadline < 0
@@ -480,6 +480,44 @@ def test_short_calls_whose_message_never_comes_end(start, monkeypatch):
         stop.set()
 
 
+def test_a_message_that_never_comes_is_slow(start, monkeypatch):
+    monkeypatch.setattr("segbench.serve.grpc_service.RECEIVE_S", 0.3)
+    running, stop = start(), threading.Event()
+
+    def never():
+        stop.wait(20)
+        yield b""
+
+    try:
+        stream = running.channel.stream_unary("/inference.GRPCInferenceService/ModelInfer")
+        code, line = refused(stream, never(), timeout=20)
+        assert (code, line) == ("DEADLINE_EXCEEDED", "the call's message did not come within 0.3 s")
+    finally:
+        stop.set()
+
+
+def test_clients_that_load_models_keep_nobody_waiting(start):
+    entered, hold = threading.Event(), threading.Event()
+
+    class Slow(FakeService):
+        def load(self, name):
+            entered.set()
+            hold.wait(60)
+
+    running = start(Slow())
+    loads = [
+        running.stub.RepositoryModelLoad.future(service_pb2.RepositoryModelLoadRequest(model_name="tiny"))
+        for _ in range(12)
+    ]
+    try:
+        assert entered.wait(20)
+        assert running.client.get_server_metadata(client_timeout=20).name == "segbench"
+    finally:
+        hold.set()
+    for each in loads:
+        each.result(20)
+
+
 def test_many_clients_get_their_own_answers(running):
     def ask(number):
         image = SMALL + np.float32(number)
@@ -497,7 +535,7 @@ def test_a_stop_lets_what_was_accepted_end():
     eventually(lambda: running.service.futures)
     threading.Timer(0.3, running.service.gate.set).start()
     running.server.stop(20)
-    assert call.result(1).model_name == "tiny"
+    assert call.result(20).model_name == "tiny"
     running.server.stop(20)
     assert refused(running.stub.ServerLive, service_pb2.ServerLiveRequest(), timeout=5)[0] == "UNAVAILABLE"
     running.stop()

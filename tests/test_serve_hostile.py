@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from serving_http import INFER, SMALL, error, read_answer, request, served, told, told_raw
 
-from segbench.serve import body, connection, inference
+from segbench.serve import body, connection
+from segbench.serve.compression import MEMBERS, inflate
 from segbench.serve.connection import HEAD_BYTES, HEAD_COUNT
+from segbench.serve.refusal import Refusal
 
 MIB = 2**20
 
@@ -137,7 +139,7 @@ def test_a_body_has_to_come_in_time(monkeypatch):
 
 def test_a_body_that_comes_slowly_but_comes_is_taken(monkeypatch):
     monkeypatch.setattr(body, "PATIENCE_S", 0.6)
-    monkeypatch.setattr(body, "BYTES_A_SECOND", 10_000)
+    monkeypatch.setattr(body, "BYTES_A_SECOND", 100)  # so that what came first is patience for 20 s more
     image = np.zeros((1, 1, 16, 16, 16), np.float32)
     text = json.dumps(told_raw(image)).encode()
     data = request("POST", INFER, text + image.tobytes(), {"Inference-Header-Content-Length": len(text)})
@@ -149,19 +151,35 @@ def test_a_body_that_comes_slowly_but_comes_is_taken(monkeypatch):
 
 
 def test_who_does_not_read_an_answer_is_cut_off(monkeypatch):
-    monkeypatch.setattr(inference, "STALL_S", 0.3)
+    monkeypatch.setattr(connection, "STALL_S", 0.3)
     image = np.zeros((1, 1, 128, 128, 128), np.float32)
     text = json.dumps(told_raw(image, parameters={"binary_data_output": True})).encode()
     data = request("POST", INFER, text + image.tobytes(), {"Inference-Header-Content-Length": len(text)})
     with served() as server, socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
         client.sendall(data)
-        wait_for(lambda: server.budget.used > 0)
+        wait_for(lambda: server.service.requests)
         wait_for(lambda: server.budget.used == 0)
         got = 0
         with suppress(ConnectionError):
             while part := client.recv(MIB):
                 got += len(part)
-        assert got < 4 * image.nbytes * 0.9
+        assert got < 0.9 * 13 * image.size  # bytes a voxel: labels, and three outputs of FP32
+
+
+def test_answers_that_nobody_reads_do_not_pile_up():
+    """Two of 27 MB are more than there may be of them, 2 MiB and 32."""
+    image = np.zeros((1, 1, 128, 128, 128), np.float32)
+    text = json.dumps(told_raw(image, parameters={"binary_data_output": True})).encode()
+    data = request("POST", INFER, text + image.tobytes(), {"Inference-Header-Content-Length": len(text)})
+    with served(max_request_mib=8, max_queue_mib=2, max_answer_mib=32) as server:
+        held = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(2)]
+        for client in held:
+            client.sendall(data)
+        wait_for(lambda: "try again" in str(server.infer(told())[2]))
+        for client in held:  # reading makes room
+            assert read_answer(client)[0] == 200
+            client.close()
+        wait_for(lambda: server.infer(told())[0] == 200)
 
 
 def test_who_leaves_in_the_middle_of_a_body_leaves_nothing(server):
@@ -236,6 +254,40 @@ PLAIN = json.dumps(told()).encode()
 def test_codings(server, coding, data, status):
     answer = server.ask("POST", INFER, data, {"Content-Encoding": coding})
     assert answer[0] == 200 if status == 200 else error(answer, status)
+
+
+def test_a_slow_body_is_waited_for_though_the_request_before_it_is_answered(monkeypatch):
+    monkeypatch.setattr(connection, "LINGER_S", 0.2)
+    first, second = request("POST", INFER, PLAIN), request("POST", INFER, PLAIN)
+    with served() as server, socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+        server.service.gate.clear()
+        client.sendall(first + second[:-10])
+        wait_for(lambda: server.service.started)
+        server.service.gate.set()
+        assert read_answer(client)[0] == 200
+        time.sleep(1)  # what a rest that nobody reads would be given, five times over
+        client.sendall(second[-10:])
+        assert read_answer(client)[0] == 200
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_what_is_inflated_is_what_there_was_and_is_counted_to_the_byte(coding):
+    noise, made = np.random.default_rng(0).bytes(3 * MIB), []
+    pack = {"gzip": gzip.compress, "deflate": zlib.compress}[coding]
+    for plain in (b"", b"x", noise, bytes(5 * MIB), noise[:99_999] * 30):
+        made.clear()
+        found = inflate(memoryview(pack(plain)), coding, 6 * MIB, made.append)
+        assert bytes(found) == plain
+        assert sum(made) == len(plain)
+
+
+def test_a_gzip_body_of_many_members():
+    parts = [PLAIN[start : start + 1] for start in range(len(PLAIN))] * 20
+    found = inflate(memoryview(b"".join(map(gzip.compress, parts))), "gzip", MIB, lambda size: None)
+    assert bytes(found) == PLAIN * 20
+    nothing = memoryview(gzip.compress(b"") * 2 * MEMBERS)
+    with pytest.raises(Refusal, match="follows"):
+        inflate(nothing, "gzip", MIB, lambda size: None)
 
 
 @pytest.mark.parametrize(

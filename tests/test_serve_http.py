@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import socket
 import threading
 import time
 import zlib
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 from serving import FakeService, expected_labels
-from serving_http import INFER, SMALL, error, served, told, told_raw
+from serving_http import INFER, SMALL, error, read_answer, request, served, told, told_raw
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from segbench import __version__
+from segbench.serve import wire
 from segbench.serve.guard import Guard
 from segbench.serve.refusal import Refusal
 
@@ -365,12 +367,11 @@ def test_one_that_is_not_ready_says_so():
 def test_who_leaves_is_not_computed_for():
     with served() as server:
         server.service.gate.clear()
-        clients = [triton.InferenceServerClient(server.url, network_timeout=0.3) for _ in range(2)]
-        for client in clients:
-            with pytest.raises(Exception, match="timed out"):
-                client.infer("tiny", [tensor(SMALL)])
-            client.close()
-        wait_for(server.service.futures[-1].cancelled)  # the first one runs already
+        for number in (1, 2):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+                client.sendall(request("POST", INFER, json.dumps(told()).encode()))
+                wait_for(lambda many=number: len(server.service.futures) == many)
+        wait_for(server.service.futures[1].cancelled)  # the first one runs already
         server.service.gate.set()
         assert server.infer(told())[0] == 200
         assert len(server.service.started) == 2
@@ -393,6 +394,58 @@ def test_bodies_together_are_bounded_and_given_back():
             thread.join(20)
         assert sorted(answers) == [200, 200, 200, 503, 503, 503]
         assert [server.infer(told_raw(image), image.tobytes())[0] for _ in range(4)] == [200] * 4
+
+
+def test_clients_that_load_models_keep_nobody_waiting():
+    """Threads are few, and a load takes one of them at a time."""
+    entered, hold = threading.Event(), threading.Event()
+
+    class Slow(FakeService):
+        def load(self, name):
+            entered.set()
+            hold.wait(60)
+
+    image = np.zeros((1, 1, 64, 64, 64), np.float32)
+    with served(service=Slow()) as server:
+        load = request("POST", "/v2/repository/models/tiny/load")
+        held = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(6)]
+        try:
+            for each in held:
+                each.sendall(load)
+            assert entered.wait(20)
+            answer = server.infer(told_raw(image), image.tobytes(), {"Accept-Encoding": "gzip"})
+            assert answer[0] == 200
+        finally:
+            hold.set()
+            statuses = [read_answer(each)[0] for each in held]
+            for each in held:
+                each.close()
+        assert statuses == [200] * 6
+
+
+def test_an_answer_too_long_for_json_is_refused_before_it_is_computed(monkeypatch):
+    monkeypatch.setattr(wire, "ANSWER", 3 * SMALL.size)
+    with served() as server:
+        assert "as JSON" in error(server.infer(told()), 413)
+        assert not server.service.requests
+        assert server.infer(told(parameters={"binary_data_output": True}))[0] == 200
+        assert server.infer(told(parameters={"segbench_outputs": "labels,entropy"}))[0] == 200
+        samples = {"segbench_outputs": "samples", "segbench_samples": 4}
+        assert "as JSON" in error(server.infer(told(parameters=samples)), 413)
+
+
+@pytest.mark.parametrize("place", ["input", "output"])
+@pytest.mark.parametrize("name", ["shared_memory_region", "classification"])
+def test_what_would_change_what_is_meant_is_refused(server, place, name):
+    asked = told(outputs=[{"name": "labels"}])
+    asked[f"{place}s"][0]["parameters"] = {name: 1}
+    assert name in error(server.infer(asked), 415)
+
+
+def test_small_integers_are_refused_before_they_are_made_large():
+    image = np.zeros((1, 1, 2**19, 1, 1), np.uint8)  # half a MiB, and 2 as FP32
+    with served(max_request_mib=1) as server:
+        assert "as FP32" in error(server.infer(told_raw(image, "UINT8"), image.tobytes()), 413)
 
 
 def wait_for(condition, seconds=20.0):

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.http as triton
-from serving_http import SMALL, served, told
+from serving_http import SMALL, read_answer, request, served, told, told_raw
 from started import certificates as made
 from typer.testing import CliRunner
 
@@ -149,44 +149,66 @@ def test_a_key_with_a_passphrase_is_refused_without_asking(certificates, tmp_pat
 # from its start to its end
 
 SCRIPT = """
-import sys, time
+import os, sys, threading
 sys.path.insert(0, {tests!r})
 from serving import FakeService
 from segbench.serve import run
 from segbench.serve.settings import Settings
 
+word = threading.Event()
+if not {held!r}:
+    word.set()
+threading.Thread(target=lambda: os.read(0, 1) and word.set(), daemon=True).start()
+
 class Server(FakeService):
     def __init__(self, settings):
-        super().__init__(settings=settings, seconds={seconds})
-        self.since = time.monotonic()
+        super().__init__(settings=settings)
+        self.gate = word
     def ready(self):
-        return time.monotonic() > self.since + {loading} and super().ready()
+        return ({held!r} != "loading" or word.is_set()) and super().ready()
     def wait(self, seconds):
-        time.sleep(seconds)
+        word.wait(seconds if {held!r} == "loading" else 0)
         return self.ready()
+    def submit(self, request):
+        future = super().submit(request)
+        print("accepted", flush=True)
+        return future
     def reload(self):
         print("reloaded", flush=True)
 
-run.Server = Server
-settings = Settings(http_port={port}, grpc_port={grpc}, drain_s=20)
+def listen(*arguments):
+    made = listening(*arguments)
+    print(made.port, flush=True)
+    return made
+
+listening, run.listen, run.Server, run.LAST_S = run.listen, listen, Server, 0.1
+settings = Settings(http_port=0, grpc_port={grpc}, drain_s=60)
 sys.exit(not run.run(settings, lambda line: print(line, flush=True)))
 """
 
 
 @contextmanager
-def program(seconds=0.0, loading=0.0, grpc="None"):
-    """A server of its own process, whose end is made sure of."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    script = SCRIPT.format(tests=str(ROOT / "tests"), seconds=seconds, loading=loading, port=port, grpc=grpc)
+def program(held="", grpc="None"):
+    """A server of its own process, whose end is made sure of; and its port.
+
+    Args:
+        held: "loading" or "requests": what does not go on before the process is told to.
+        grpc: Its port.
+    """
+    script = SCRIPT.format(tests=str(ROOT / "tests"), held=held, grpc=grpc)
     process = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        yield process, port
+        yield process, int(process.stdout.readline())
     finally:
         process.kill()
         process.communicate(timeout=20)
+
+
+def go_on(process):
+    process.stdin.write("\n")
+    process.stdin.flush()
 
 
 def status(port, path, body=None):
@@ -208,9 +230,10 @@ def wait_for(condition, seconds=30.0):
 
 
 def test_it_lives_before_it_is_ready_and_says_one_line_when_it_is():
-    with program(loading=2.0, grpc="0") as (process, port):
-        wait_for(lambda: status(port, "/v2/health/live") == 200)
+    with program("loading", grpc="0") as (process, port):
+        assert status(port, "/v2/health/live") == 200
         assert status(port, "/v2/health/ready") == 503
+        go_on(process)
         line = process.stdout.readline()
         assert line.startswith(f"ready: http://127.0.0.1:{port} grpc://127.0.0.1:")
         assert status(port, "/v2/health/ready") == 200
@@ -222,44 +245,111 @@ def test_it_lives_before_it_is_ready_and_says_one_line_when_it_is():
         assert process.stdout.read() == ""
 
 
+@contextmanager
+def asked(process, port, count):
+    """So many requests that were accepted and are held; yields their statuses, which are there at the end."""
+    body, answers = json.dumps(told()).encode(), []
+    assert process.stdout.readline().startswith("ready")
+    ask = lambda: answers.append(status(port, "/v2/models/tiny/infer", body))  # noqa: E731
+    threads = [threading.Thread(target=ask) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    assert [process.stdout.readline() for _ in threads] == ["accepted\n"] * count
+    yield answers
+    for thread in threads:
+        thread.join(30)
+    assert len(answers) == count
+
+
 def test_a_stop_answers_what_was_accepted_and_takes_no_more():
-    with program(seconds=1.5) as (process, port):
-        process.stdout.readline()
-        body, answers = json.dumps(told()).encode(), []
-        ask = lambda: answers.append(status(port, "/v2/models/tiny/infer", body))  # noqa: E731
-        threads = [threading.Thread(target=ask) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        time.sleep(0.5)
+    with program("requests") as (process, port), asked(process, port, 2) as answers:
         process.send_signal(signal.SIGTERM)
         wait_for(lambda: status(port, "/v2/health/ready") == 503)
-        assert status(port, "/v2/health/live") == 200
-        assert status(port, "/v2/models/tiny/infer", body) == 503
-        for thread in threads:
-            thread.join(30)
-        assert answers == [200, 200]
+        assert status(port, "/v2/models/tiny/infer", json.dumps(told()).encode()) == 503
+        go_on(process)
         assert process.wait(30) == 0
+    assert answers == [200, 200]
 
 
 def test_a_second_signal_does_not_wait():
-    with program(seconds=30) as (process, port):
+    with program("requests") as (process, port):
+        with asked(process, port, 1) as answers:
+            process.send_signal(signal.SIGTERM)
+            wait_for(lambda: status(port, "/v2/health/ready") == 503)
+            process.send_signal(signal.SIGTERM)
+        assert answers == [503]
+        go_on(process)  # the fake's own thread
+        assert process.wait(30) == 1
+
+
+def test_a_stop_waits_for_who_reads_an_answer_slowly():
+    image = np.zeros((1, 1, 128, 128, 128), np.float32)
+    text = json.dumps(told_raw(image, parameters={"binary_data_output": True})).encode()
+    data = request(
+        "POST", "/v2/models/tiny/infer", text + image.tobytes(), {"Inference-Header-Content-Length": len(text)}
+    )
+    with program() as (process, port), socket.create_connection(("127.0.0.1", port), timeout=30) as client:
         process.stdout.readline()
-        thread = threading.Thread(target=status, args=(port, "/v2/models/tiny/infer", json.dumps(told()).encode()))
-        thread.start()
-        time.sleep(0.5)
+        client.sendall(data)
+        assert process.stdout.readline() == "accepted\n"
         process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        assert process.poll() is None
+        time.sleep(3)  # more than it waits at the least, and less than the 60 s that it may
+        found, headers, body = read_answer(client)
+        assert found == 200
+        assert len(body) == int(headers["content-length"])
+        assert process.wait(30) == 0
+
+
+def test_a_second_signal_cuts_off_who_reads_slowly():
+    image = np.zeros((1, 1, 128, 128, 128), np.float32)
+    text = json.dumps(told_raw(image, parameters={"binary_data_output": True})).encode()
+    data = request(
+        "POST", "/v2/models/tiny/infer", text + image.tobytes(), {"Inference-Header-Content-Length": len(text)}
+    )
+    with program() as (process, port), socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        process.stdout.readline()
+        client.sendall(data)
+        assert process.stdout.readline() == "accepted\n"
         process.send_signal(signal.SIGTERM)
-        thread.join(20)  # its connection is cut
-        assert not thread.is_alive()
+        wait_for(lambda: status(port, "/v2/health/ready") == 0)  # nobody is listened to any more
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 1
 
 
 def test_a_stop_while_it_loads():
-    with program(loading=1000) as (process, port):
-        wait_for(lambda: status(port, "/v2/health/live") == 200)
+    with program("loading") as (process, port):
+        assert status(port, "/v2/health/live") == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+COMPILING = """
+import sys
+from segbench.cli import main
+from segbench.serve import models
+
+def ready(*arguments):
+    print("compiling", flush=True)
+    return load(*arguments)
+
+load, models.ready = models.ready, ready
+sys.argv = "segbench serve --zoo vnet-battery --engine openvino --threads 1 --http-port 0 --no-grpc".split()
+main()
+"""
+
+
+def test_a_stop_while_an_engine_compiles():
+    """Which nothing interrupts, and which must not abort the process when that is over."""
+    words = [sys.executable, "-c", COMPILING]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "compiling\n", process.communicate(timeout=20)
+            time.sleep(0.5)  # it has begun
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+            assert "terminate" not in process.stderr.read()
+        finally:
+            process.kill()
 
 
 def test_the_command_serves_a_model(tiny, tmp_path):

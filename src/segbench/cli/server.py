@@ -1,12 +1,16 @@
 """`segbench serve`: settings of a file and of the command line, and the server with them."""
 
+import atexit
+import os
+import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from segbench.errors import InputError
+from segbench.errors import InputError, SegbenchError
 from segbench.recipe import validate
 from segbench.serve.settings import Settings, read_settings
 
@@ -25,7 +29,26 @@ def run_serve(config: Path | None, given: dict[str, Any]) -> bool:
         raise InputError(f"this needs {package}: pip install 'segbench[serve]'")
     from segbench.serve.run import run
 
-    return run(settings, typer.echo)
+    code = [1]
+    atexit.register(_end, set(threading.enumerate()), code)
+    try:
+        good = run(settings, typer.echo)
+    except SegbenchError:
+        code[0] = 2
+        raise
+    code[0] = 0 if good else 1
+    return good
+
+
+def _end(before: set[threading.Thread], code: list[int]) -> None:
+    """Ends the process where an engine still loads or computes, which nothing interrupts.
+
+    Else its thread comes back to an interpreter that is no more, and the process aborts with a code of its own.
+    """
+    if set(threading.enumerate()) - before:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code[0])
 
 
 def settings_of(config: Path | None, given: dict[str, Any]) -> Settings:

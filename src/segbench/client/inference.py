@@ -1,6 +1,7 @@
 """One image to a server, and what it answers."""
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ DATATYPES = {
 """By NumPy's names: what is sent as it is."""
 PARTS = ("probabilities", "samples")
 """Outputs that have a plane for each class or sample."""
+NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+"""Of an output."""
 AGAIN = (429, 503)
 SHORTEST_S = 0.1
 """Between two tries, whatever the server says."""
@@ -137,6 +140,8 @@ def _answer(reply: Reply, where: str) -> Answer:
         told = json.loads(reply.body[:length])
         outputs, start = {}, length
         for output in told["outputs"]:
+            if NAME.fullmatch(output["name"]) is None:  # it may become the name of a file
+                raise ValueError
             size, shape = int(output["parameters"]["binary_data_size"]), output["shape"]
             dtype = np.dtype({name: code for code, name in DATATYPES.items()}[output["datatype"]]).newbyteorder("<")
             if min(size, *shape) < 0 or prod(shape) * dtype.itemsize != size:

@@ -8,7 +8,11 @@ from segbench.serve.refusal import Refusal
 CODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 """zlib's window bits, which tell the formats apart."""
 STEP = 2**20
-"""Bytes that are inflated at a time."""
+"""Bytes that are inflated at a time, at most, and"""
+PIECE = 2**14
+"""of how many compressed ones: zlib copies what it has not come to at every step, and at every end of a member."""
+MEMBERS = 2**14
+"""That a gzip body may have: those of a block gzip hold 64 KiB each, and one that holds nothing costs time, too."""
 WORTH = 1024
 """Bytes below which compression costs more than it saves."""
 LEVEL = 1
@@ -36,32 +40,34 @@ def inflate(body: memoryview, coding: str, limit: int, reserve: Callable[[int], 
         body: As it came.
         coding: Of `CODINGS`.
         limit: Most bytes.
-        reserve: Is told of bytes before they are made; may refuse.
+        reserve: Is told of bytes as they are made; may refuse.
 
     Raises:
         Refusal: "too large", or "invalid" for what is damaged, cut off or has something behind it.
     """
-    parts: list[bytes] = []
-    total, rest = 0, bytes(body)
+    plain, at, members = bytearray(), 0, 0
     try:
-        while rest:  # a gzip body may have several members
-            machine = zlib.decompressobj(CODINGS[coding])
+        while at < len(body):  # a gzip body may have several members
+            machine, rest = zlib.decompressobj(CODINGS[coding]), b""
+            members += 1
+            if members > (MEMBERS if coding != "deflate" else 1):
+                raise Refusal("invalid", f"something follows the {coding} body")
             while not machine.eof:
-                reserve(STEP)
+                if not rest:
+                    rest, at = bytes(body[at : at + PIECE]), min(at + PIECE, len(body))
+                came = len(rest)
                 part = machine.decompress(rest, STEP)
                 rest = machine.unconsumed_tail
-                if not (part or rest or machine.eof):
+                if not (part or came or machine.eof):
                     raise Refusal("invalid", f"the {coding} body ends too early")
-                total += len(part)
-                if total > limit:
+                if len(plain) + len(part) > limit:
                     raise Refusal("too large", f"the body is more than {limit} bytes when decompressed")
-                parts.append(part)
-            rest = machine.unused_data
-            if rest and coding == "deflate":
-                raise Refusal("invalid", "something follows the deflate body")
+                reserve(len(part))
+                plain += part
+            at -= len(machine.unused_data)
     except zlib.error as error:
         raise Refusal("invalid", f"the body is not {coding}") from error
-    return memoryview(b"".join(parts))
+    return memoryview(plain)
 
 
 def accepted(accept_encoding: str) -> str | None:

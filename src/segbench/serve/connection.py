@@ -5,6 +5,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from segbench.serve.body import BYTES_A_SECOND
 from segbench.serve.door import error_body
 
 HEAD_BYTES = 2**15
@@ -17,6 +18,8 @@ LINGER_S = 15.0
 """That a body may go on after its answer: clients read what was wrong only when they have sent all."""
 WRITE_BYTES = 2**21
 """Of an answer that may wait in memory for the client to take them."""
+STALL_S = 30.0
+"""That it may take for most of these."""
 IDLE_S = 75
 """Between two requests of a connection."""
 CONNECTIONS = 512
@@ -35,14 +38,15 @@ class Connection(HttpToolsProtocol):
         self._reason = (400, "this is not HTTP/1.1")
         self._timer: asyncio.TimerHandle | None = None
         self._linger: asyncio.TimerHandle | None = None
-        self.app_state = {**self.app_state, "peer": _subject(transport), "abort": transport.abort}
+        self._stall: asyncio.TimerHandle | None = None
+        self.app_state = {**self.app_state, "peer": _subject(transport)}
         self._await_head()
         if len(self.connections) > CONNECTIONS:
             self._refuse(503, "too many connections; try again")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client left, or was sent away."""
-        for timer in (self._timer, self._linger):
+        for timer in (self._timer, self._linger, self._stall):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
@@ -105,9 +109,22 @@ class Connection(HttpToolsProtocol):
         """All of an answer is written, to the client or to memory."""
         super().on_response_complete()
         if self.transport.is_closing():
-            self.loop.call_later(LINGER_S, self.transport.abort)  # else it waits for ever for a client that reads not
-        elif self._inside and not self.pipeline:
+            left = self.transport.get_write_buffer_size() / BYTES_A_SECOND
+            self.loop.call_later(LINGER_S + left, self.transport.abort)  # else who does not read is waited for for ever
+        elif self._inside and self.cycle.response_complete:  # else the body is of the next request
             self._linger = self.loop.call_later(LINGER_S, self.transport.abort)
+
+    def pause_writing(self) -> None:
+        """As much waits for the client as may; whatever is to be written next waits for it, too."""
+        super().pause_writing()
+        self._stall = self.loop.call_later(STALL_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It took most of that."""
+        super().resume_writing()
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
 
     def timeout_keep_alive_handler(self) -> None:
         """Nothing came after an answer."""

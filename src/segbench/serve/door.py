@@ -1,5 +1,6 @@
 """What every HTTP request passes: who asks is known before anything is read, and every error has one form."""
 
+import asyncio
 import logging
 import math
 import re
@@ -58,6 +59,10 @@ class Door:
             await self.app(scope, receive, tagged)
         except Gone:
             pass
+        except asyncio.CancelledError:  # the server ends before it is answered
+            if started:
+                raise
+            await refuse(Refusal("busy", "the server has stopped", 1.0), tagged)
         except Refusal as refusal:
             logger.info(
                 "refused", extra={"fields": _fields(scope, given) | {"kind": refusal.kind, "why": str(refusal)}}

@@ -49,7 +49,7 @@ class Started:
             raise
 
     def stop(self, grace: float | None = None) -> None:
-        """Takes no more calls, gives those that are there so many seconds, and ends; a second stop does nothing."""
+        """Takes no more calls, gives those that are there so many seconds, and ends; a second stop may give fewer."""
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._end, grace)
         self._thread.join()
@@ -57,6 +57,8 @@ class Started:
     def _end(self, grace: float | None) -> None:
         if not self._ending.done():
             self._ending.set_result(grace)
+        elif not self._sooner:
+            self._sooner.append(self._loop.create_task(self._server.stop(grace)))
 
     def _run(self, calls: Calls, settings: Settings, started: "Future[int]") -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -66,8 +68,9 @@ class Started:
         # two copies of a message at a time a core are as much as memory moves
         self._loop.set_default_executor(ThreadPoolExecutor(8, thread_name_prefix="grpc"))
         self._ending: asyncio.Future[float | None] = self._loop.create_future()
+        self._sooner: list[asyncio.Task[None]] = []
         try:
-            server = grpc.aio.server(
+            self._server = server = grpc.aio.server(
                 handlers=(calls,), options=_options(settings), maximum_concurrent_rpcs=4 * settings.max_queue + 256
             )
             port = _bind(server, settings)

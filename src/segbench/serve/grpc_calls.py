@@ -25,11 +25,13 @@ class Call:
         kind: Class of the request's message; None where nothing of it is of interest, so that it is not read.
         answer: Makes the answer; may take its time and raise `Refusal`.
         open: Whether it is answered without a token: probes have none.
+        control: Whether it loads or unloads, which takes long.
     """
 
     kind: type[Message] | None
     answer: Answers
     open: bool = False
+    control: bool = False
 
 
 def _live(service: Service, settings: Settings, request: Message) -> Message:
@@ -94,7 +96,7 @@ CALLS = {
     "ModelConfig": Call(service_pb2.ModelConfigRequest, _config),
     "ModelStatistics": Call(service_pb2.ModelStatisticsRequest, _statistics),
     "RepositoryIndex": Call(service_pb2.RepositoryIndexRequest, _index),
-    "RepositoryModelLoad": Call(service_pb2.RepositoryModelLoadRequest, _load),
-    "RepositoryModelUnload": Call(service_pb2.RepositoryModelUnloadRequest, _unload),
+    "RepositoryModelLoad": Call(service_pb2.RepositoryModelLoadRequest, _load, control=True),
+    "RepositoryModelUnload": Call(service_pb2.RepositoryModelUnloadRequest, _unload, control=True),
 }
 SERVICE = service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]

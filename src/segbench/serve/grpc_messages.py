@@ -1,7 +1,6 @@
 """The protocol's protobuf messages: requests of them, and answers in them."""
 
 from collections.abc import Mapping, Sequence
-from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
@@ -9,11 +8,11 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
 
-from segbench.serve.parameters import asked
+from segbench.serve.parameters import asked, check_counts, check_tensor
 from segbench.serve.refusal import Refusal
 from segbench.serve.request import IMAGE, Answer, Array, Described, Listed, Request
-from segbench.serve.settings import MIB, Settings
-from segbench.serve.tensors import check_bytes, checked_shape, datatype_of, dtype_of, images_of
+from segbench.serve.settings import Settings
+from segbench.serve.tensors import check_bytes, check_size, checked_shape, datatype_of, dtype_of, images_of
 from segbench.serve.wire import NAME
 
 Message = Any
@@ -25,8 +24,6 @@ TYPED = {
     "FP32": "fp32_contents", "FP64": "fp64_contents",
 }  # fmt: skip
 """Which field of `InferTensorContents` holds the values of a datatype; FP16 has none."""
-ELSEWHERE = ("shared_memory_region", "shared_memory_offset", "shared_memory_byte_size", "classification")
-"""Parameters of tensors that would change what is meant, so that they cannot be left alone."""
 LARGEST = 2**31 - 1
 """Bytes of a message of gRPC."""
 _RAW_OUTPUT = bytes([service_pb2.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER << 3 | 2])
@@ -58,8 +55,9 @@ def request(message: Message, settings: Settings, client: str, until: float) -> 
     """
     if max(len(message.id), len(message.model_name), len(message.model_version)) > NAME:
         raise Refusal("invalid", f"an id or name has at most {NAME} characters")
+    check_counts(len(message.parameters), len(message.outputs))  # before each is looked at
     for output in message.outputs:
-        _stays_here(output)
+        check_tensor(output.parameters)
     names = [output.name for output in message.outputs]
     told = asked({name: _value(name, choice) for name, choice in message.parameters.items()}, names, settings)
     images, flat = images_of(_image(message, settings.max_request_mib))
@@ -74,10 +72,9 @@ def _image(message: Message, most_mib: int) -> Array:
     if len(message.inputs) != 1 or message.inputs[0].name != IMAGE:
         raise Refusal("invalid", f"there must be one input, named {IMAGE!r}")
     tensor, raw = message.inputs[0], message.raw_input_contents
-    _stays_here(tensor)
+    check_tensor(tensor.parameters)
     dtype, shape = dtype_of(tensor.datatype), checked_shape(list(tensor.shape))
-    if prod(shape) * 4 > most_mib * MIB:  # before small integers are made FP32
-        raise Refusal("too large", f"the image is more than {most_mib} MiB as FP32: send parts of it")
+    check_size(shape, most_mib)
     if raw and tensor.HasField("contents"):
         raise Refusal("invalid", f"input {IMAGE!r}: send raw_input_contents or contents, not both")
     if raw:
@@ -96,11 +93,6 @@ def _image(message: Message, most_mib: int) -> Array:
         return np.fromiter(values, dtype, len(values)).reshape(shape)
     except OverflowError as error:
         raise Refusal("invalid", f"input {IMAGE!r}: a value is beyond the range of {tensor.datatype}") from error
-
-
-def _stays_here(tensor: Message) -> None:
-    if found := next((name for name in ELSEWHERE if name in tensor.parameters), None):
-        raise Refusal("unsupported", f"the parameter {found} of a tensor is not supported")
 
 
 def _value(name: str, choice: Message) -> object:

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable
 from concurrent.futures import Future
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, NoReturn
 from urllib.parse import unquote
@@ -44,6 +45,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
         # Messages of unknown size that are read at once, until the queue has counted them: together no more than it.
         self._most = max(2, settings.max_queue_mib // settings.max_request_mib)
         self._large, self._short = asyncio.Semaphore(self._most), asyncio.Semaphore(8)
+        self._control = asyncio.Lock()
         self._sending = 0
 
     def service(self, details: Any) -> Any:  # noqa: ANN401
@@ -78,15 +80,14 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
             raise Refusal("unsupported", f"{name} is not supported by this server")
         request = None
         if call.kind is not None:
-            try:
-                async with asyncio.timeout(SHORT_S), self._short:
-                    data = await _read(context)
-            except TimeoutError as error:
-                raise Refusal("late", f"the call's message did not come within {SHORT_S:g} s") from error
+            async with self._short:
+                data = await _read(context, SHORT_S)
             if len(data) > SHORT:
                 raise Refusal("too large", f"a message of {len(data)} bytes; this call takes {SHORT}")
             request = messages.parse(call.kind, data)
-        answer = await asyncio.to_thread(call.answer, self._service, self._settings, request)
+        # models are loaded one after the other; those who wait hold no thread that others need
+        async with self._control if call.control else nullcontext():
+            answer = await asyncio.to_thread(call.answer, self._service, self._settings, request)
         return answer.SerializeToString()  # type: ignore[no-any-return]
 
     async def _infer(self, client: str, context: Context) -> bytes:
@@ -109,8 +110,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]
         self._sending += 1
         try:
             async with self._large:
-                async with asyncio.timeout(RECEIVE_S):
-                    data = await _read(context)
+                data = await _read(context, RECEIVE_S)
                 if len(data) <= NEAR:
                     return self._submit(data, client, until)
                 return await _kept(asyncio.to_thread(self._submit, data, client, until))
@@ -147,13 +147,17 @@ async def _result(pending: "Future[Answer]") -> Answer:
         raise Refusal("cancelled", "the request was cancelled by the server") from None
 
 
-async def _read(context: Context) -> bytes:
+async def _read(context: Context, seconds: float) -> bytes:
     """The one message of a call.
 
     Raises:
-        Refusal: "invalid", if there is none; what was above gRPC's own limit has been refused by it already.
+        Refusal: "slow"; "invalid", if there is none; what was above gRPC's own limit has been refused by it already.
     """
-    data = await context.read()
+    try:
+        async with asyncio.timeout(seconds):
+            data = await context.read()
+    except TimeoutError as error:
+        raise Refusal("slow", f"the call's message did not come within {seconds:g} s") from error
     if data is grpc.aio.EOF:
         raise Refusal("invalid", "the call came without a message")
     return bytes(data)

@@ -116,6 +116,7 @@ def _models(service: Service, settings: Settings) -> APIRouter:
 def _repository(service: Service, pool: ThreadPoolExecutor) -> APIRouter:
     routes = APIRouter()
     budget = Budget(64 * HEAD)
+    one = asyncio.Lock()  # models are loaded one after the other; those who wait hold no thread that others need
 
     async def small(request: Request) -> dict[str, Any]:
         """The JSON that may come with these."""
@@ -129,13 +130,15 @@ def _repository(service: Service, pool: ThreadPoolExecutor) -> APIRouter:
         given = (await small(request)).get("parameters", {})
         if not isinstance(given, dict) or given.keys() - {"unload_dependents"}:
             raise Refusal("unsupported", "models are loaded as they lie in the repository, with no parameters")
-        await asyncio.get_running_loop().run_in_executor(pool, act, _named(request)[0])
+        async with one:
+            await asyncio.get_running_loop().run_in_executor(pool, act, _named(request)[0])
         return _json({})
 
     @routes.post("/v2/repository/index")
     async def index(request: Request) -> Response:
         only_ready = (await small(request)).get("ready", False) is True
-        listed = [each for each in service.index() if each.state == "READY" or not only_ready]
+        found = await asyncio.get_running_loop().run_in_executor(pool, service.index)  # reads cards from the disk
+        listed = [each for each in found if each.state == "READY" or not only_ready]
         return _json([{"name": e.name, "version": e.version, "state": e.state, "reason": e.reason} for e in listed])
 
     @routes.post("/v2/repository/models/{model}/load")

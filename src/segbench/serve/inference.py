@@ -4,8 +4,10 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
+from threading import Lock
 from typing import TypeVar
 
 from fastapi import Response
@@ -26,8 +28,6 @@ LARGE = 2**18
 """Bytes from which on decoding, encoding and compressing leave the event loop to others; a hop costs 0.1 ms."""
 PIECE = 2**20
 """Bytes of an answer that are on their way at once."""
-STALL_S = 30.0
-"""That a client may take for one piece."""
 LATE_S = 5.0
 """After the deadline, when the service should have said so itself."""
 
@@ -50,13 +50,9 @@ class Sent(Response):
         """Sends it."""
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            for piece in _pieces(self._chunks):
-                async with asyncio.timeout(STALL_S):
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            for piece in _pieces(self._chunks):  # the connection ends where a client does not take them
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
-        except TimeoutError as error:
-            scope["state"].get("abort", lambda: None)()
-            raise Gone from error
         finally:
             self._close()
 
@@ -90,7 +86,9 @@ class Inference:
     def __init__(self, service: Service, settings: Settings, guard: Guard, pool: ThreadPoolExecutor) -> None:
         self._service, self._settings, self._guard, self._pool = service, settings, guard, pool
         self._limit = settings.max_request_mib * MIB + HEAD
+        self._parsing = Lock()
         self.budget = Budget(settings.max_queue_mib * MIB + 2 * self._limit)
+        self._unread, self._most_unread = 0, (settings.max_queue_mib + settings.max_answer_mib) * MIB
 
     async def __call__(self, scope: Scope, receive: Receive, model: str, version: str) -> Response:
         """Answers one.
@@ -101,6 +99,7 @@ class Inference:
         """
         client = scope["state"]["client"]
         self._guard.admit(client)
+        self._check_unread()
         share = Share(self.budget)
         try:
             request, form = await self._read(scope, receive, model, version, client, share)
@@ -121,11 +120,14 @@ class Inference:
 
         def decoded() -> tuple[Request, Form]:
             plain = inflate(body, coding, self._limit, share.reserve) if coding else body
-            return decode(plain, head, model, version, client, self._settings)
+            # one at a time: what is parsed takes ten times its text and more, and holds the interpreter anyway
+            with self._parsing if (len(plain) if head is None else head) >= LARGE else nullcontext():
+                return decode(plain, head, model, version, client, self._settings)
 
-        text = len(body) if head is None or coding else head
-        # raw tensors are looked at where they lie; only large ones that have to be converted take time
-        return await self._run(decoded, text + len(body) // 16)
+        text = len(body) if head is None else head
+        # raw tensors are looked at where they lie; only large ones that have to be converted take time; and how large
+        # a compressed one is nobody knows
+        return await self._run(decoded, LARGE if coding else text + len(body) // 16)
 
     async def _wait(self, future: "Future[Answer]", receive: Receive, request: Request) -> Answer:
         """The answer, unless the client leaves: then nothing is computed for nobody."""
@@ -162,7 +164,21 @@ class Inference:
             output.nbytes for name, output in answer.outputs.items()
             if coding or not form.binary.get(name, form.otherwise)
         )  # fmt: skip
-        return Sent(await self._run(encoded, work), headers, share.close)
+        self._check_unread()
+        chunks = await self._run(encoded, work)
+        size = sum(len(chunk) for chunk in chunks)
+        self._unread += size
+
+        def close() -> None:
+            self._unread -= size
+            share.close()
+
+        return Sent(chunks, headers, close)
+
+    def _check_unread(self) -> None:
+        """Answers wait in memory for clients that read slowly; one that is on its way is sent, however large."""
+        if self._unread > self._most_unread:
+            raise Refusal("busy", "too many answers wait for their clients to read them; try again", 1.0)
 
     async def _run(self, work: Callable[[], T], size: int) -> T:
         """In a thread where it is about so many bytes that others would wait."""

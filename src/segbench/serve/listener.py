@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 
 import uvicorn
@@ -42,9 +43,17 @@ class Listener:
             time.sleep(0.005)
 
     def stop(self, grace: float) -> None:
-        """Takes no more connections, and ends when requests are answered or after `grace` seconds."""
-        self._server.config.timeout_graceful_shutdown = max(1, round(grace))
-        self._server.should_exit = True
+        """Takes no more connections, and ends when requests are answered or after `grace` seconds.
+
+        A second stop that gives none cuts off whoever the first one waits for.
+        """
+        again, self._server.should_exit = self._server.should_exit, True
+        if not again:
+            self._server.config.timeout_graceful_shutdown = max(1, round(grace))
+        elif not grace:
+            for each in list(self._server.server_state.connections):
+                with suppress(RuntimeError):  # the loop is closed
+                    each.loop.call_soon_threadsafe(each.transport.abort)
         self._thread.join(grace + START_S)
 
 

@@ -1,7 +1,7 @@
 """What the parameters of a request ask for, the same on both wires."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from segbench.serve.refusal import Refusal
@@ -15,6 +15,8 @@ MOST = 2**31 - 1
 """Of any whole number; what a model takes is for `outputs.check` to say."""
 COUNT = 64
 """Parameters, and names of outputs, that a request may have."""
+ELSEWHERE = ("shared_memory_region", "shared_memory_offset", "shared_memory_byte_size", "classification")
+"""Parameters of tensors that would change what is meant, so that they cannot be left alone."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,7 @@ def asked(parameters: Mapping[str, object], outputs: Sequence[str], settings: Se
     Raises:
         Refusal: "invalid".
     """
-    if len(parameters) > COUNT or len(outputs) > COUNT:
-        raise Refusal("invalid", f"more than {COUNT} parameters or outputs")
+    check_counts(len(parameters), len(outputs))
     known = (SAMPLES, SEED, OUTPUTS, INVERT)
     if any(name.startswith(OURS) and name not in known for name in parameters):
         raise Refusal("invalid", f"an unknown parameter begins with {OURS}; known are {', '.join(known)}")
@@ -56,6 +57,26 @@ def asked(parameters: Mapping[str, object], outputs: Sequence[str], settings: Se
     samples = _integer(parameters, SAMPLES, settings.samples)
     seed = _integer(parameters, SEED, 0)
     return Asked(samples, seed, wanted, invert, time.monotonic() + _patience(parameters, settings))
+
+
+def check_tensor(parameters: Container[str]) -> None:
+    """Whether a tensor's parameters leave it where it is, and what it is.
+
+    Raises:
+        Refusal: "unsupported".
+    """
+    if found := next((name for name in ELSEWHERE if name in parameters), None):
+        raise Refusal("unsupported", f"the parameter {found} of a tensor is not supported")
+
+
+def check_counts(parameters: int, outputs: int) -> None:
+    """Whether there are not more of them than anybody asks for.
+
+    Raises:
+        Refusal: "invalid".
+    """
+    if parameters > COUNT or outputs > COUNT:
+        raise Refusal("invalid", f"more than {COUNT} parameters or outputs")
 
 
 def _integer(parameters: Mapping[str, object], name: str, default: int) -> int:

@@ -3,11 +3,13 @@
 import os
 import signal
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib import import_module
 from queue import Empty, SimpleQueue
 from types import FrameType, ModuleType
+from typing import Protocol
 
 from segbench.errors import InputError
 from segbench.serve import logs
@@ -19,9 +21,17 @@ from segbench.serve.tls import check
 
 TICK_S = 0.1
 LAST_S = 5.0
-"""For answers that are on their way when all else is done."""
+"""At least, for answers that are on their way when all else is done."""
 STOPS = (signal.SIGTERM, signal.SIGINT)
 Say = Callable[[str], None]
+
+
+class Stoppable(Protocol):
+    """A server of one wire."""
+
+    def stop(self, grace: float) -> None:
+        """Takes no more requests, and ends once those that are there are answered, or after so many seconds."""
+        ...
 
 
 def run(settings: Settings, say: Say = lambda line: None) -> bool:
@@ -48,19 +58,21 @@ def run(settings: Settings, say: Say = lambda line: None) -> bool:
     with ExitStack() as stack:
         signals = _caught(stack)
         service = Server(settings)
-        addresses = []
+        addresses, servers = [], list[Stoppable]()
         if settings.http_port is not None:
             http = listen(service, settings, guard)
-            stack.callback(http.stop, LAST_S)
+            servers.append(http)
+            stack.callback(http.stop, 0)  # nobody is waited for: that was before, or nobody wants it
             addresses.append(_address("https" if settings.certificate else "http", settings.host, http.port))
         if settings.grpc_port is not None:
             rpc = _grpc().serve(service, settings, guard)
-            stack.callback(rpc.stop, LAST_S)
+            servers.append(rpc)
+            stack.callback(rpc.stop, 0)
             addresses.append(_address("grpc", settings.host, rpc.port))
         if _loaded(service, signals):
             say(f"ready: {' '.join(addresses)} serves {', '.join(settings.models)}")
             _obey(service, signals)
-        return _drained(service, signals)
+        return _drained(service, servers, settings.drain_s, signals)
 
 
 def _grpc() -> ModuleType:
@@ -104,9 +116,18 @@ def _obey(service: Server, signals: "SimpleQueue[int]") -> None:
             threading.Thread(target=service.reload, name="segbench-reload", daemon=True).start()
 
 
-def _drained(service: Server, signals: "SimpleQueue[int]") -> bool:
+def _drained(service: Server, servers: Sequence[Stoppable], seconds: float, signals: "SimpleQueue[int]") -> bool:
+    """Waits until what was accepted is answered, and the answers have gone; whether all were."""
     done: list[bool] = []
-    draining = threading.Thread(target=lambda: done.append(service.drain()), name="segbench-drain", daemon=True)
+
+    def drain() -> None:
+        end = time.monotonic() + seconds
+        answered = service.drain()
+        for server in reversed(servers):
+            server.stop(max(LAST_S, end - time.monotonic()))
+        done.append(answered)
+
+    draining = threading.Thread(target=drain, name="segbench-drain", daemon=True)
     draining.start()
     while draining.is_alive():
         if _next(signals) in STOPS:

@@ -7,6 +7,7 @@ import numpy as np
 
 from segbench.serve.refusal import Refusal
 from segbench.serve.request import IMAGE, Array
+from segbench.serve.settings import MIB
 from segbench.volume import Float32
 
 DTYPES: dict[str, np.dtype[np.generic]] = {
@@ -50,6 +51,16 @@ def checked_shape(shape: Sequence[object]) -> tuple[int, ...]:
     if extents[1] != 1:
         raise Refusal("invalid", f"input {IMAGE!r}: it has {extents[1]} channels, and must have 1: [N, 1, Z, Y, X]")
     return extents
+
+
+def check_size(shape: Sequence[int], most_mib: int) -> None:
+    """Whether an image is within the limit as FP32, before small integers are made that.
+
+    Raises:
+        Refusal: "too large".
+    """
+    if prod(shape) * 4 > most_mib * MIB:
+        raise Refusal("too large", f"the image is more than {most_mib} MiB as FP32: send parts of it")
 
 
 def check_bytes(shape: Sequence[int], dtype: "np.dtype[np.generic]", there: int) -> None:

@@ -14,15 +14,18 @@ from typing import Any
 import numpy as np
 from pydantic_core import from_json, to_json
 
-from segbench.serve.parameters import asked
+from segbench.serve.outputs import DEFAULT, SAMPLE_LABELS
+from segbench.serve.parameters import Asked, asked, check_tensor
 from segbench.serve.refusal import Refusal
 from segbench.serve.request import IMAGE, Answer, Array, Request
 from segbench.serve.settings import Settings
-from segbench.serve.tensors import check_bytes, checked_shape, datatype_of, dtype_of, images_of
+from segbench.serve.tensors import check_bytes, check_size, checked_shape, datatype_of, dtype_of, images_of
 
 SIZE, BINARY, ALL_BINARY = "binary_data_size", "binary_data", "binary_data_output"
 TEXT = 64 * 2**20
 """Most bytes of JSON: parsing holds the interpreter, and a number takes some ten times the memory that it has raw."""
+ANSWER = 2**24
+"""Most numbers of an answer as JSON: their text takes several times the memory that they have raw."""
 NUMBERS = 2**16
 """That are written as JSON at a time, so that other threads get their turn between."""
 NAME = 256
@@ -62,10 +65,11 @@ def decode(
     outputs = [_record(item, "an output") for item in _list(told, "outputs")]
     names = [_text(output, "name", "an output") for output in outputs]
     parameters = _record(told.get("parameters", {}), "parameters")
-    flags = {name: _flag(output.get("parameters", {}), BINARY) for name, output in zip(names, outputs, strict=True)}
+    flags = {name: _flag(_kept(output), BINARY) for name, output in zip(names, outputs, strict=True)}
     form = Form({name: flag for name, flag in flags.items() if flag is not None}, bool(_flag(parameters, ALL_BINARY)))
     wanted = asked(parameters, names, settings)
-    images, flat = images_of(_input(told, body[length:]))
+    images, flat = images_of(_input(told, body[length:], settings.max_request_mib))
+    _check_text(wanted, form, images.size)
     request = Request(
         model, images, version, wanted.outputs, wanted.samples, wanted.seed, wanted.invert, flat,
         _text(told, "id", "the request", optional=True), client, wanted.deadline,
@@ -73,8 +77,27 @@ def decode(
     return request, form
 
 
-def _input(told: Mapping[str, Any], raw: memoryview) -> Array:
-    """The one input, as its datatype and shape say."""
+def _check_text(wanted: Asked, form: Form, voxels: int) -> None:
+    """Whether the answer is not too much to be written as JSON, before it is computed.
+
+    Raises:
+        Refusal: "too large".
+    """
+    written = [name for name in wanted.outputs or DEFAULT if not form.binary.get(name, form.otherwise)]
+    numbers = voxels * sum(max(1, wanted.samples) if name == SAMPLE_LABELS else 1 for name in written)
+    if numbers > ANSWER:
+        raise Refusal("too large", f"{numbers} numbers as JSON, at most {ANSWER}: ask for fewer, or {ALL_BINARY}")
+
+
+def _kept(tensor: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a tensor, none of which leads away from it."""
+    parameters = _record(tensor.get("parameters", {}), "a tensor's parameters")
+    check_tensor(parameters)
+    return parameters
+
+
+def _input(told: Mapping[str, Any], raw: memoryview, most_mib: int) -> Array:
+    """The one input, as its datatype and shape say, at most so large as FP32."""
     inputs = _list(told, "inputs")
     if len(inputs) != 1:
         raise Refusal("invalid", f"the request has {len(inputs)} inputs, and must have one, {IMAGE!r}")
@@ -83,7 +106,7 @@ def _input(told: Mapping[str, Any], raw: memoryview) -> Array:
         raise Refusal("invalid", f"there is no input {name[:64]!r}; there is {IMAGE!r}")
     dtype = dtype_of(given.get("datatype"))
     shape = checked_shape(_list(given, "shape"))
-    size = _record(given.get("parameters", {}), "an input's parameters").get(SIZE)
+    size = _kept(given).get(SIZE)
     if size is None:
         if len(raw):
             raise Refusal("invalid", f"{len(raw)} bytes follow the JSON, and no input has {SIZE}")
@@ -91,6 +114,7 @@ def _input(told: Mapping[str, Any], raw: memoryview) -> Array:
     if type(size) is not int or size != len(raw) or "data" in given:
         raise Refusal("invalid", f"{len(raw)} bytes follow the JSON: {SIZE} must say so, and there be no data in it")
     check_bytes(shape, dtype, len(raw))
+    check_size(shape, most_mib)
     return np.frombuffer(raw, dtype).reshape(shape)
 
 
@@ -183,8 +207,8 @@ def _text(told: Mapping[str, Any], key: str, what: str, optional: bool = False) 
     return value
 
 
-def _flag(parameters: object, key: str) -> bool | None:
-    value = _record(parameters, "parameters").get(key)
+def _flag(parameters: Mapping[str, Any], key: str) -> bool | None:
+    value = parameters.get(key)
     if not isinstance(value, bool | None):
         raise Refusal("invalid", f"{key} must be true or false")
     return value
