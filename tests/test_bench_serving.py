@@ -155,7 +155,7 @@ def test_overhead_and_shares_are_taken_within_rounds():
     assert summary.share_of_bare(loop, rows) == pytest.approx((1 / 1.1 + 3 / 3.2) / 2)
     assert summary.throughput(bare((0.5, 0.5)))[1] == pytest.approx(2.0)
     assert math.isnan(summary.overhead_ms(loop, [loop]))
-    rows = [bare((0.0,) * 4), row(rounds=((0.001, 0.002, 0.003, 0.004),))]  # quartiles 1.75 and 3.25 ms
+    rows = [bare((1.0,) * 4), row(rounds=((1.001, 1.002, 1.003, 1.004),))]  # quartiles 1.75 and 3.25 ms
     assert summary.overhead_error_ms(rows[1], rows) == pytest.approx(1.57 * 1.5 / 2)
     assert math.isnan(summary.overhead_error_ms(loop, [loop]))
 

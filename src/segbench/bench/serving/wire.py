@@ -5,6 +5,7 @@ every answer is received into the same memory.
 """
 
 import contextlib
+import select
 import socket
 from typing import Any, Literal, Protocol
 
@@ -104,12 +105,9 @@ class HttpAsker:
 
 def _dropped(connection: socket.socket) -> bool:
     """Whether a server has closed a connection that was idle for long, as every client looks before it asks again."""
-    try:
-        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
+    waiting = select.poll()
+    waiting.register(connection, select.POLLIN)
+    return bool(waiting.poll(0))  # between two requests there is nothing to be read but the end
 
 
 class GrpcAsker:
