@@ -167,7 +167,7 @@ def test_the_commands_of_a_block_run(line, copy, cache):
 @pytest.mark.parametrize(
     "command",
     [
-        "segbench serve --zoo vnet-battery",
+        "segbench watch scans --zoo vnet-battery",
         "segbench eval --zoo vnet-battery --out /tmp/eval",
         "segbench eval --zoo vnet-battery | tee log",
         "segbench train recipe.toml",

@@ -152,7 +152,7 @@ def test_options_seed_and_split_are_set_over_the_recipe(recipes):
     assert (local["name"], local["seed"]) == ("only-image", 1)
     first = tomllib.loads(jobs[Key("ugsm", 1)].recipe)
     assert first == local["first"], "UGSM by itself is the first table as a recipe of its own"
-    assert tomllib.loads(jobs[Key("resnet-18", 1)].recipe)["local"]["all_pixels"] is True
+    assert tomllib.loads(jobs[Key("resnet-18", 3)].recipe)["local"]["all_pixels"] is True
     assert tomllib.loads(jobs[Key("unet", 1)].recipe)["data"]["images"] == 2
     jobs = planned("cpu", ["unet"])
     assert list(jobs) == [Key("unet", 1), Key("unet", 2), Key("unet", 3), Key("unet", 1, "paper")]
@@ -163,8 +163,8 @@ def test_options_seed_and_split_are_set_over_the_recipe(recipes):
 def test_what_a_model_is_made_of_names_its_folder(recipes):
     before = planned("cpu", ["matphase", "adapted-lcgar", "unet", "ugsm-longer"])
     assert before[Key("matphase", 2)].needs == Key("ugsm", 2)
-    assert before[Key("matphase", 1)].budget_s == before[Key("adapted-lcgar", 1)].budget_s == 480
-    assert before[Key("ugsm-longer", 1)].budget_s == 1920 + 480
+    assert before[Key("matphase", 3)].budget_s == before[Key("adapted-lcgar", 3)].budget_s == 480
+    assert before[Key("ugsm-longer", 3)].budget_s == 1920 + 480
     assert planned() == {key: job for key, job in before.items() if key.method in ("ugsm", "matphase")}
     raw = tomllib.loads((recipes / "matphase.toml").read_text())
     (recipes / "matphase.toml").write_text(tomli_w.dumps(changed(raw, {"local.edge": 13}, "")))
@@ -181,9 +181,9 @@ def test_a_recipe_that_is_missing_or_that_an_option_does_not_fit_is_a_fault_of_i
     (recipes / "matphase-fcn.toml").unlink()
     (recipes / "matphase.toml").write_text('name = "x"\nlocal = 3\nfirst = {}\n')
     jobs = planned("smoke", ["fcn", "only-image", "segnet"])
-    assert "no such recipe, and method fcn" in jobs[Key("fcn", 1)].fault
+    assert "no such recipe, and method fcn" in jobs[Key("fcn", 3)].fault
     assert "'local', which is no table" in jobs[Key("only-image", 1)].fault
-    assert jobs[Key("segnet", 1)].fault is None
+    assert jobs[Key("segnet", 3)].fault is None
 
 
 # --- the pool
@@ -215,6 +215,12 @@ def test_jobs_follow_what_they_need_and_no_more_run_than_may(recipes):
     assert order[0] in ("ugsm", "unet"), "what others wait for is begun first"
 
 
+def test_what_others_need_has_their_seeds_too(recipes):
+    assert list(planned("smoke", ["matphase", "adapted-lcgar"])) == [
+        Key("ugsm", 1), Key("ugsm", 3), Key("matphase", 1), Key("matphase", 3), Key("adapted-lcgar", 3),
+    ]  # fmt: skip
+
+
 def test_a_failure_takes_along_what_needs_it_and_nothing_else(recipes):
     jobs = jobs_of(recipes, "matphase", "adapted-lcgar", "unet")
     told = {}
@@ -226,7 +232,7 @@ def test_a_failure_takes_along_what_needs_it_and_nothing_else(recipes):
     failed = work(jobs, do, 3, lambda job, how: told.update({job.key.method: how}), lambda: None)
     assert failed[Key("ugsm", 1)] == "out of memory"
     assert {key.method for key in failed} == {"ugsm", "matphase", "adapted-lcgar"}
-    assert failed[Key("adapted-lcgar", 1)] == "it needs matphase-1, which failed"
+    assert failed[Key("adapted-lcgar", 3)] == "it needs matphase-3, which failed"
     assert told["unet"] == "done"
 
 
@@ -445,12 +451,10 @@ def test_what_is_missing_is_trained_and_nothing_twice(fake, tmp_path):
     assert run(asked(tmp_path), trainer=fake).found.keys() == found.found.keys()
     assert len(fake.done) == 3, "nothing is done twice"
     run(asked(tmp_path, tables=TABLES), trainer=fake)
-    assert (
-        len(set(fake.done))
-        == len(fake.done)
-        == 18
-        == len({line.method for name in TABLES for line in definition(name).line})
-    )
+    assert len(set(fake.done)) == len(fake.done)
+    methods = {name.rsplit("-", 1)[0] for name in fake.done}
+    assert methods == {line.method for name in TABLES for line in definition(name).line}
+    assert len(methods) == 18
 
 
 def test_rows_of_other_code_or_of_another_model_are_measured_again(fake, tmp_path):

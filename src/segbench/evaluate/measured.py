@@ -129,14 +129,24 @@ class Collection:
 
 
 def keys(study: Study, scale: Scale, methods: Iterable[Method]) -> list[Key]:
-    """The trainings of these methods at a scale, those that others need first."""
+    """The trainings of these methods at a scale, those that others need first, with the seeds that those have."""
     names = {method.name for method in methods}
+    wanted: dict[tuple[str, SplitName], list[int]] = {}
+    for method in reversed(study.method):
+        if method.name not in names:
+            continue
+        for split in scale.splits:
+            own = method.seeds_on(split)[: scale.seeds]
+            seeds = sorted({*own, *wanted.get((method.name, split), ())})
+            wanted[method.name, split] = seeds
+            if needed := method.of or method.first:
+                wanted[needed, split] = [*wanted.get((needed, split), ()), *seeds]
     return [
         Key(method.name, seed, split)
         for method in study.method
         if method.name in names
         for split in scale.splits
-        for seed in method.seeds_on(split)[: scale.seeds]
+        for seed in wanted[method.name, split]
     ]
 
 
