@@ -29,9 +29,8 @@ def draw(rows: Sequence[ServingRow], path: Path) -> None:
     bars.set_yticks(range(len(loops)), labels, fontsize=9)
     base = summary.bare(rows)
     if base is not None:
-        bars.axvline(summary.throughput(base)[1], color="0.15", linestyle="--", linewidth=1, label="bare inference")
-        bars.legend(fontsize=8, frameon=False)
-    bars.set_xlabel("answers a second (median; whiskers: quartiles)", fontsize=9)
+        bars.axvline(summary.throughput(base)[1], color="0.15", linestyle="--", linewidth=1)
+    bars.set_xlabel("answers a second (median; whiskers: quartiles; dashed: bare inference)", fontsize=9)
     first = rows[0]
     bars.set_title(
         f"{first.model}: {first.samples} samples of {first.size}³ voxels, {first.threads} threads", fontsize=10
