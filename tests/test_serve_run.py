@@ -282,15 +282,19 @@ def test_a_second_signal_does_not_wait():
         assert process.wait(30) == 1
 
 
-def test_a_stop_waits_for_who_reads_an_answer_slowly():
+def large_request():
+    """One whose answer does not fit into what lies between server and client."""
     image = np.zeros((1, 1, 128, 128, 128), np.float32)
     text = json.dumps(told_raw(image, parameters={"binary_data_output": True})).encode()
-    data = request(
+    return request(
         "POST", "/v2/models/tiny/infer", text + image.tobytes(), {"Inference-Header-Content-Length": len(text)}
     )
+
+
+def test_a_stop_waits_for_who_reads_an_answer_slowly():
     with program() as (process, port), socket.create_connection(("127.0.0.1", port), timeout=30) as client:
         process.stdout.readline()
-        client.sendall(data)
+        client.sendall(large_request())
         assert process.stdout.readline() == "accepted\n"
         process.send_signal(signal.SIGTERM)
         time.sleep(3)  # more than it waits at the least, and less than the 60 s that it may
@@ -301,14 +305,9 @@ def test_a_stop_waits_for_who_reads_an_answer_slowly():
 
 
 def test_a_second_signal_cuts_off_who_reads_slowly():
-    image = np.zeros((1, 1, 128, 128, 128), np.float32)
-    text = json.dumps(told_raw(image, parameters={"binary_data_output": True})).encode()
-    data = request(
-        "POST", "/v2/models/tiny/infer", text + image.tobytes(), {"Inference-Header-Content-Length": len(text)}
-    )
     with program() as (process, port), socket.create_connection(("127.0.0.1", port), timeout=30) as client:
         process.stdout.readline()
-        client.sendall(data)
+        client.sendall(large_request())
         assert process.stdout.readline() == "accepted\n"
         process.send_signal(signal.SIGTERM)
         wait_for(lambda: status(port, "/v2/health/ready") == 0)  # nobody is listened to any more
