@@ -2,7 +2,8 @@
 
     python docs/frontier.py runs/frontier --real ../shared/real --page docs/frontier.md
 
-makes rows.json, going on where it stopped, and of all its rows the tables and the figure of the page.
+makes rows.json, going on where it stopped, and of all its rows the tables and the figure of the page, and frontier.json
+beside it: the record. Without the first folder nothing is trained: the page is made of its record.
 
 Every design is trained for the same steps on the same crops, three seeds each, on one thread; its logits are calibrated
 on the phantoms, as a release's are, and nothing is chosen on what is scored. The cost is counted in the design's own
@@ -11,6 +12,7 @@ graph: floating-point operations of the shared part and of T thin samples, over 
 
 import argparse
 import json
+import multiprocessing
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -25,6 +27,7 @@ import numpy as np
 import torch
 from frontier_cost import costs
 from frontier_nets import register
+from frontier_page import page, record, written
 from scipy.special import expit
 
 from segbench.data import battery16
@@ -59,6 +62,10 @@ SAMPLES = (1, 2, 4, 8, 16, 32, 64)
 SEEDS = {design: (1, 2, 3, 4) if design == "no dropout" else (1, 2, 3) for design in DESIGNS}
 ENSEMBLE = "ensemble of 4"
 """Name of the four networks without dropout together, each a dense pass."""
+ORDER = (*DESIGNS, ENSEMBLE)
+KEPT_PAGES = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_TOP_PAD_": str(1 << 26)}
+"""glibc gives the pages of large arrays back at each free, and half of the time went into getting them again."""
+AT_ONCE = 16  # samples of one call: they share what comes before the first site
 EDGE = 256  # of a measured slice: its middle
 
 
@@ -98,7 +105,7 @@ def samples_of(network: Network, image: Float32, how: Recipe, kind: str, count: 
     sites = [site.model_copy(update={"kind": kind}) if site.kind == "fixed" else site for site in network.sites]
     drawn = torch.from_numpy(masks(sites, 0, range(count))) if sites else torch.ones(1, 0)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        parts = [network(x, drawn[i : i + 4]).float()[:, 0] for i in range(0, len(drawn), 4)]
+        parts = [network(x, drawn[i : i + AT_ONCE]).float()[:, 0] for i in range(0, len(drawn), AT_ONCE)]
     return torch.cat(parts).numpy()[:, : scaled.shape[0], : scaled.shape[1], : scaled.shape[2]]
 
 
@@ -145,7 +152,10 @@ def scored(members: Sequence[tuple[Network, Recipe, Any]], kind: str, real: Path
         probability = np.concatenate(parts).astype(np.float32)
         for t in counts:
             sums.setdefault((name, t), Scores()).add(probability[:t], truth)
-    return [{"set": name, "T": t, **found.row()} for (name, t), found in sums.items()]
+    return [
+        {"set": name, "T": t, **{score: round(value, 6) for score, value in found.row().items()}}
+        for (name, t), found in sums.items()
+    ]
 
 
 def trained(design: str, seed: int, out: Path, steps: int | None) -> tuple[Network, Recipe, Any]:
@@ -169,7 +179,9 @@ def one(design: str, seed: int, out: Path, real: Path | None, steps: int | None)
     for kind in ("fixed", "balanced") if any(s.kind == "fixed" for s in member[0].sites) else ("fixed",):
         price = costs(member[0], kind, SAMPLES)
         for row in scored([member], kind, real):
-            rows.append({"design": design, "masks": kind, "seed": seed, "passes": price.get(row["T"], 1.0), **row})
+            rows.append(
+                {"design": design, "masks": kind, "seed": seed, "passes": round(price.get(row["T"], 1.0), 4), **row}
+            )
     if design == "no dropout" and seed == max(SEEDS[design]):
         members = [trained(design, other, out, steps) for other in SEEDS[design]]
         for row in scored(members, "fixed", real):
@@ -177,39 +189,51 @@ def one(design: str, seed: int, out: Path, real: Path | None, steps: int | None)
     return rows
 
 
+def read(path: Path) -> list[dict[str, Any]]:
+    """Rows of a file."""
+    rows: list[dict[str, Any]] = json.loads(path.read_text())
+    return rows
+
+
 def run(out: Path, real: Path | None, workers: int, steps: int | None) -> list[dict[str, Any]]:
     """All rows; makes those that are not in rows.json yet, seed by seed."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / "rows.json"
-    rows = json.loads(path.read_text()) if path.exists() else []
+    rows = read(path) if path.exists() else []
     done = {(row["design"], row["seed"]) for row in rows}
     wanted = sorted({(seed, d) for d in DESIGNS for seed in SEEDS[d] if (d, seed) not in done})
     loop.training_data(recipe("no dropout", 1), out / "volumes")
-    with ProcessPoolExecutor(workers) as pool:
-        for job in as_completed([pool.submit(one, design, seed, out, real, steps) for seed, design in wanted]):
+    os.environ.update(KEPT_PAGES)  # of the workers, which begin below
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        jobs = {pool.submit(one, design, seed, out, real, steps): (design, seed) for seed, design in wanted}
+        for number, job in enumerate(as_completed(jobs), start=1):
             if job.exception() is not None:
                 pool.shutdown(cancel_futures=True)  # else it would be told after all the others, hours later
             rows += job.result()
-            sys.stdout.write(f"{rows[-1]}\n")
-            sys.stdout.flush()
             path.write_text(json.dumps(rows, indent=1) + "\n")
-    return rows
+            sys.stdout.write("{} of {}: {}, seed {}\n".format(number, len(jobs), *jobs[job]))
+            sys.stdout.flush()
+    return sorted(rows, key=lambda row: (ORDER.index(row["design"]), row["masks"] != "fixed", row["seed"]))
 
 
-def main() -> None:
+def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, nargs="?", help="of trainings and rows; none is done without it")
     parser.add_argument("--real", type=Path)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--page", type=Path)
+    parser.add_argument("--check", action="store_true", help="only look whether the page is of its record")
     parser.add_argument("--steps", type=int, help="of each training; few of them only show that it works")
     asked = parser.parse_args()
-    rows = run(asked.out, asked.real, asked.workers, asked.steps)
+    if asked.out is None and asked.page is None:
+        parser.error("nothing asked: a folder, a page, or both")
+    rows = run(asked.out, asked.real, asked.workers, asked.steps) if asked.out else read(record(asked.page))
+    if asked.check:
+        return int(asked.page.read_text() != written(rows, asked.page.read_text()))
     if asked.page:
-        from frontier_page import page
-
         page(rows, asked.page)
+    return 0
 
 
 if __name__ == "__main__":

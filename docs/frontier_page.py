@@ -1,5 +1,6 @@
 """Tables and figure of the frontier."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -96,10 +97,10 @@ def picture(rows: Rows, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def page(rows: Rows, to: Path) -> None:
-    """Writes the tables between the marks of the page `to`, and its figure beside it."""
+def written(rows: Rows, text: str) -> str:
+    """The page `text` with the tables of these rows between its marks."""
     begin, end = "<!-- tables -->", "<!-- /tables -->"
-    before, _, rest = to.read_text().partition(begin)
+    before, _, rest = text.partition(begin)
     _, _, after = rest.partition(end)
     parts = [before + begin, ""]
     for where in SETS:
@@ -107,5 +108,16 @@ def page(rows: Rows, to: Path) -> None:
         if len(found) > 2:
             parts += [f"**{where}**", "", *found, ""]
     parts += [f"**{CHOSEN}, T = 16, against Bernoulli everywhere, T = 64**", "", *losses(rows, CHOSEN), ""]
-    to.write_text("\n".join([*parts, end + after]))
+    return "\n".join([*parts, end + after])
+
+
+def page(rows: Rows, to: Path) -> None:
+    """Writes the tables into the page `to`, its figure, and the rows of both beside it: a row a line."""
+    to.write_text(written(rows, to.read_text()))
+    record(to).write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
     picture(rows, to.parent / "img" / "frontier.png")
+
+
+def record(page: Path) -> Path:
+    """The rows of a page."""
+    return page.with_suffix(".json")
