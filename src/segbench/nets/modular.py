@@ -25,7 +25,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segbench.masks import Site
-from segbench.nets.modular_parts import Conv, Convolution, Noise, Norm, Triple, Up, factor
+from segbench.nets.convolution import Triple, factor
+from segbench.nets.modular_parts import Conv, Convolution, Noise, Norm, Up
 from segbench.nets.network import Network, drop
 
 Dims = Literal["2d", "2.5d", "3d"]
@@ -43,9 +44,10 @@ class _Block(nn.Module):
 
     def forward(self, *parts: Tensor, masks: Tensor, sites: tuple[Site, ...], numbers: "_Numbers") -> Tensor:
         inner, outer = numbers
-        x = F.relu(self.first(*parts))
+        seen = self.first.bordered(*parts)  # once for both convolutions of the input
+        x = F.relu(self.first.seeing(*seen))
         x = self.second(x if inner is None else drop(x, masks, sites, inner))
-        x = F.relu(x if self.beside is None else x + self.beside(*parts))
+        x = F.relu(x if self.beside is None else x + self.beside.seeing(*seen))
         return x if outer is None else drop(x, masks, sites, outer)
 
 

@@ -1,36 +1,14 @@
-"""What the modular U-Net is put together from: convolutions of either kind, norms, and ways down and up.
-
-Every tensor is [N, C, Z, Y, X]. How far a convolution sees along (Z, Y, X) is one triple, `reach`, of ones and zeros:
-along an axis of reach r kernels are 1 + 2r long, and ways down and up go by 1 + r.
-"""
+"""What the modular U-Net is put together from: convolutions of either kind, norms, and ways down and up."""
 
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-Triple = tuple[int, int, int]
+from segbench.nets.convolution import Triple, factor, kernel, pad, scale_shift
+
 Convolution = Literal["plain", "separable"]
 Norm = Literal["batch", "layer", "none"]
-
-
-def pad(x: Tensor, reach: Triple, end: bool = True) -> Tensor:
-    """`reach` voxels of replicated border at the beginning of each axis, and at its end where that is seen."""
-    sides = [side for r in reversed(reach) for side in (r, r if end else 0)]
-    return F.pad(x, sides, mode="replicate")
-
-
-def kernel(reach: Triple) -> Triple:
-    """How long a kernel is that sees so far."""
-    z, y, x = (1 + 2 * r for r in reach)
-    return z, y, x
-
-
-def factor(reach: Triple) -> Triple:
-    """What ways down divide the edges by, and ways up multiply them with."""
-    z, y, x = (1 + r for r in reach)
-    return z, y, x
 
 
 class ChannelNorm(nn.Module):
@@ -90,14 +68,23 @@ class Conv(nn.Module):
 
     def forward(self, *parts: Tensor) -> Tensor:
         """Features [T, width, ...] of tensors [1 or T, ...], of which one may be shared by all samples."""
+        return self.seeing(*self.bordered(*parts))
+
+    def bordered(self, *parts: Tensor) -> tuple[Tensor, ...]:
+        """What it sees of these tensors: their concatenation where it is not taken apart, with a border."""
+        if self.rest is None and len(parts) > 1:
+            count = parts[0].shape[0]
+            parts = (torch.cat([p.expand(count, -1, -1, -1, -1) for p in parts], dim=1),)
+        return tuple(pad(part, self.reach, end=not self.down) for part in parts)
+
+    def seeing(self, *seen: Tensor) -> Tensor:
+        """Features of what is seen, its own `bordered` or that of another one that sees as far."""
         if self.rest is not None:
-            first, second = (pad(part, self.reach) for part in parts)
+            first, second = seen
             if self.each is not None and self.each_rest is not None:
                 first, second = self.each(first), self.each_rest(second)
             return self.norm(self.conv(first) + self.rest(second))  # type: ignore[no-any-return]
-        count = parts[0].shape[0]
-        x = parts[0] if len(parts) == 1 else torch.cat([p.expand(count, -1, -1, -1, -1) for p in parts], dim=1)
-        x = pad(x, self.reach, end=not self.down)
+        (x,) = seen
         return self.norm(self.conv(x if self.each is None else self.each(x)))  # type: ignore[no-any-return]
 
     def fold(self) -> None:
@@ -161,14 +148,6 @@ class Up(nn.Module):
 def _times(count: int, reach: Triple) -> Triple:
     z, y, x = (count * r for r in reach)
     return z, y, x
-
-
-def scale_shift(norm: nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
-    """Batch norm in evaluation as x * scale + shift."""
-    assert norm.running_var is not None
-    assert norm.running_mean is not None
-    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    return scale, norm.bias - norm.running_mean * scale
 
 
 class Noise(nn.Module):

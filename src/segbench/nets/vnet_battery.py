@@ -25,27 +25,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segbench.masks import KEYS, Site
+from segbench.nets.convolution import Triple, factor, kernel, pad, scale_shift
 from segbench.nets.elementwise import drop_elements
 from segbench.nets.network import Network, apply, columns
-
-Triple = tuple[int, int, int]
-
-
-def _pad(features: Tensor, reach: Triple) -> Tensor:
-    """`reach` voxels of replicated border on both sides of (Z, Y, X)."""
-    z, y, x = reach
-    return F.pad(features, (x, x, y, y, z, z), mode="replicate")
-
-
-def _kernel(reach: Triple) -> Triple:
-    z, y, x = reach
-    return 1 + 2 * z, 1 + 2 * y, 1 + 2 * x
-
-
-def _factor(reach: Triple) -> Triple:
-    """What pooling divides (Z, Y, X) by and upsampling multiplies them with."""
-    z, y, x = reach
-    return 1 + z, 1 + y, 1 + x
 
 
 class _Conv(nn.Module):
@@ -54,14 +36,14 @@ class _Conv(nn.Module):
     def __init__(self, inputs: int, width: int, reach: Triple) -> None:
         super().__init__()
         self.reach = reach
-        self.conv = nn.Conv3d(inputs, width, _kernel(reach), bias=False)
+        self.conv = nn.Conv3d(inputs, width, kernel(reach), bias=False)
         self.norm: nn.Module = nn.BatchNorm3d(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.conv(_pad(x, self.reach)))  # type: ignore[no-any-return]
+        return self.norm(self.conv(pad(x, self.reach)))  # type: ignore[no-any-return]
 
     def fold(self) -> None:
-        scale, shift = _scale_shift(self.norm)
+        scale, shift = scale_shift(self.norm)
         self.conv.weight = nn.Parameter(self.conv.weight * scale[:, None, None, None, None])
         self.conv.bias = nn.Parameter(shift)
         self.norm = nn.Identity()
@@ -73,8 +55,8 @@ class _Join(nn.Module):
     def __init__(self, inputs: int, width: int, reach: Triple) -> None:
         super().__init__()
         self.reach = reach
-        self.up = nn.Conv3d(inputs, width, _kernel(reach), bias=False)  # its weights; applied by `collapse`
-        self.skip = nn.Conv3d(width, width, _kernel(reach), bias=False)
+        self.up = nn.Conv3d(inputs, width, kernel(reach), bias=False)  # its weights; applied by `collapse`
+        self.skip = nn.Conv3d(width, width, kernel(reach), bias=False)
         self.norm: nn.Module = nn.BatchNorm3d(width)
         self.collapsed: nn.ConvTranspose3d | None = None
 
@@ -82,11 +64,11 @@ class _Join(nn.Module):
         weight = collapse(self.up.weight) if self.collapsed is None else self.collapsed.weight
         # the replicated border of the upsampled tensor is the upsampled border; the padding crops it again
         crop = [3 * r for r in self.reach]
-        up = F.conv_transpose3d(_pad(x, self.reach), weight, stride=_factor(self.reach), padding=crop)
-        return self.norm(up + self.skip(_pad(skip, self.reach)))  # type: ignore[no-any-return]
+        up = F.conv_transpose3d(pad(x, self.reach), weight, stride=factor(self.reach), padding=crop)
+        return self.norm(up + self.skip(pad(skip, self.reach)))  # type: ignore[no-any-return]
 
     def fold(self) -> None:
-        scale, shift = _scale_shift(self.norm)
+        scale, shift = scale_shift(self.norm)
         weight = collapse(self.up.weight * scale[:, None, None, None, None])
         inputs, width, z, y, x = weight.shape
         self.collapsed = nn.ConvTranspose3d(inputs, width, (z, y, x), bias=False)  # only its weight is used
@@ -95,15 +77,6 @@ class _Join(nn.Module):
         self.skip.weight = nn.Parameter(self.skip.weight * scale[:, None, None, None, None])
         self.skip.bias = nn.Parameter(shift)
         self.norm = nn.Identity()
-
-
-def _scale_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Batch norm in evaluation as x * scale + shift."""
-    assert isinstance(norm, nn.BatchNorm3d)
-    assert norm.running_var is not None
-    assert norm.running_mean is not None
-    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    return scale, norm.bias - norm.running_mean * scale
 
 
 def collapse(weight: Tensor) -> Tensor:
@@ -192,7 +165,7 @@ class VNetBattery(Network):
         self.fixed_tile = dropout == "element"
         if classes < 2:
             raise TypeError(f"classes is at least 2, not {classes}")
-        z, y, x = (factor ** (len(widths) - 1) for factor in _factor(self.reach))
+        z, y, x = (step ** (len(widths) - 1) for step in factor(self.reach))
         self.stride = (z, y, x)
         falling, rising = zip((1, *widths[:-1]), widths, strict=True), widths[::-1]
         self.down = nn.ModuleList(_Stage(_Conv(a, b, self.reach), b) for a, b in falling)
@@ -228,7 +201,7 @@ class VNetBattery(Network):
         for level, stage in enumerate(self.down):
             if level:
                 skips.append(x)
-                x = F.max_pool3d(x, _factor(self.reach))
+                x = F.max_pool3d(x, factor(self.reach))
             mask = self._mask(masks, level)
             x = _masked(stage(x, mask=mask if self.inner and level < len(self.down) - 1 else None), mask)
         for number, (stage, skip) in enumerate(zip(self.up, reversed(skips), strict=True), start=len(self.down)):
