@@ -74,6 +74,7 @@ def picture(rows: Rows, path: Path) -> None:
     """Each score against the cost: a line per design over T."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     figure = Figure(figsize=(13, 6.5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -92,8 +93,12 @@ def picture(rows: Rows, path: Path) -> None:
                 colour = f"C{list(dict.fromkeys(d for d, _ in designs)).index(design) % 10}"
                 axis.plot(x, y, style, color=colour, label=label, markersize=4 if len(counts) > 1 else 10, linewidth=1)
             axis.set(title=f"{where}: {score}", xscale="log", xlabel="cost in dense passes")
+            axis.xaxis.set_major_formatter("{x:g}")
             axis.grid(alpha=0.3)
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+    lines, names = axes[0][0].get_legend_handles_labels()
+    lines.append(Line2D([], [], color="0.3", linestyle="--", marker="s", markersize=4, linewidth=1))
+    names.append("dashed: the same with balanced masks")
+    figure.legend(lines, names, loc="outside lower center", ncols=4, fontsize=8)
     figure.savefig(path, dpi=110)
 
 
