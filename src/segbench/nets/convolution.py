@@ -16,7 +16,7 @@ def pad(x: Tensor, reach: Triple, end: bool = True) -> Tensor:
     sides = [side for r in reversed(reach) for side in (r, r if end else 0)]
     if x.dtype != torch.bfloat16:
         return F.pad(x, sides, mode="replicate")
-    # copies need no more digits; autocast would go to float32 and back, which took a fifth of a training's time
+    # copies need no more digits; autocast would go to float32 and back, which took a tenth of a training's time
     with torch.autocast(x.device.type, enabled=False):
         return F.pad(x, sides, mode="replicate")
 
