@@ -34,6 +34,7 @@ from segbench.data import battery16
 from segbench.data.domains import DOMAINS
 from segbench.data.manifest import read_manifest
 from segbench.data.manifest_load import load_case
+from segbench.hardware import keep_memory
 from segbench.masks import masks
 from segbench.metrics.counts import confusion
 from segbench.metrics.ranking import Histogram
@@ -63,8 +64,6 @@ SEEDS = {design: (1, 2, 3, 4) if design == "no dropout" else (1, 2, 3) for desig
 ENSEMBLE = "ensemble of 4"
 """Name of the four networks without dropout together, each a dense pass."""
 ORDER = (*DESIGNS, ENSEMBLE)
-KEPT_PAGES = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_TOP_PAD_": str(1 << 26)}
-"""glibc gives the pages of large arrays back at each free, and half of the time went into getting them again."""
 AT_ONCE = 16  # samples of one call: they share what comes before the first site
 EDGE = 256  # of a measured slice: its middle
 
@@ -174,6 +173,7 @@ def trained(design: str, seed: int, out: Path, steps: int | None) -> tuple[Netwo
 
 def one(design: str, seed: int, out: Path, real: Path | None, steps: int | None) -> list[dict[str, Any]]:
     """All rows of one run; of seed 4 without dropout the ensemble's, too."""
+    keep_memory()
     member = trained(design, seed, out, steps)
     rows = []
     for kind in ("fixed", "balanced") if any(s.kind == "fixed" for s in member[0].sites) else ("fixed",):
@@ -203,7 +203,6 @@ def run(out: Path, real: Path | None, workers: int, steps: int | None) -> list[d
     done = {(row["design"], row["seed"]) for row in rows}
     wanted = sorted({(seed, d) for d in DESIGNS for seed in SEEDS[d] if (d, seed) not in done})
     loop.training_data(recipe("no dropout", 1), out / "volumes")
-    os.environ.update(KEPT_PAGES)  # of the workers, which begin below
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         jobs = {pool.submit(one, design, seed, out, real, steps): (design, seed) for seed, design in wanted}
         for number, job in enumerate(as_completed(jobs), start=1):

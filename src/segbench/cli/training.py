@@ -4,6 +4,7 @@ from pathlib import Path
 
 from segbench.cli.screen import NOTES, progress_bar
 from segbench.errors import InputError
+from segbench.hardware import keep_memory
 from segbench.train.checkpoint import Record
 from segbench.train.few import BUDGET_S, write_recipe
 from segbench.train.matphase.recipe import MatPhaseRecipe
@@ -34,6 +35,7 @@ def run_train(
     folder = out or Path("runs") / recipe.name
     network = recipe.first if isinstance(recipe, MatPhaseRecipe) else recipe
     planned = network.steps if batch is None else batched(network, batch).steps
+    keep_memory()
     with progress_bar() as bars:
         making = bars.add_task("making training volumes", total=None, visible=False)
         stepping = bars.add_task("training", total=min(planned, steps or planned), visible=False)

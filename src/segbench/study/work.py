@@ -16,6 +16,7 @@ from typing import Any
 
 from segbench.errors import SegbenchError
 from segbench.evaluate import measured as kept
+from segbench.hardware import keep_memory
 from segbench.recipe import read_json, read_toml
 from segbench.study.process import MARK
 from segbench.study.task import MEASURED, Task, measured
@@ -32,6 +33,7 @@ TRAINING = 0.9
 def main(arguments: list[str]) -> int:
     """Does the task of a file; 2 where the user can mend what went wrong, whose one line is then the last one."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep_memory()
     task = read_json(Path(arguments[0]), Task)
     try:
         with (task.place / LOCK).open("w") as file:
