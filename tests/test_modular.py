@@ -95,6 +95,9 @@ KINDS = [
     {"convolution": "separable", "residual": False},
     {"learned_down": False, "learned_up": False},
     {"norm": "layer"},
+    {"ways": True, "falling": False},
+    {"coarse": True},
+    {"dims": "2.5d", "coarse": True, "shared_encoder": True},
 ]
 
 
@@ -113,12 +116,13 @@ def test_folding_changes_nothing_and_samples_are_their_own(options):
     assert not any(isinstance(m, torch.nn.BatchNorm3d) for m in folded.modules())
 
 
-def test_every_site_is_alive():
-    network = small(filters=4)
+@pytest.mark.parametrize("ways", [False, True])
+def test_every_site_is_alive(ways):
+    network = small(filters=4, ways=ways)
     image, whole, first = torch.randn(1, 1, 1, 16, 16), torch.from_numpy(ones(network.sites)), 0
     assert [site.name for site in network.sites] == [
-        f"{block}{part}" for block in ("down0", "bottom", "up0") for part in ("-inner", "")
-    ]
+        "down0-inner", "down0", "bottom-inner", "bottom", *(["up0-way"] if ways else []), "up0-inner", "up0"
+    ]  # fmt: skip
     with torch.no_grad():
         for site in network.sites:
             dropped = whole.clone()
@@ -126,6 +130,7 @@ def test_every_site_is_alive():
             assert float((network(image, dropped) - network(image, whole)).abs().max()) > 1e-4, site.name
             first += site.channels
     assert [site.name for site in small(falling=False, inner=False).sites] == ["bottom", "up0"]
+    assert [s.name for s in small(falling=False, ways=True).sites][2:] == ["up0-way", "up0-inner", "up0"]
     assert not small(dropout=1.0).sites
 
 
@@ -178,6 +183,7 @@ def test_noise_is_of_training_alone_and_a_function_of_seed_and_step():
 SAMPLED = {
     "2.5d": {"dims": "2.5d"},
     "3d, rising": {"dims": "3d", "falling": False},
+    "coarse, ways": {"falling": False, "ways": True, "coarse": True},
     "separable, shared": {"dims": "2.5d", "shared_encoder": True, "convolution": "separable"},
 }
 

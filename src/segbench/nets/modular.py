@@ -35,7 +35,7 @@ BESIDE = 2
 
 
 class _Block(nn.Module):
-    """Two convolutions, a third one of the input beside them, and the numbers of the sites after each half."""
+    """Two convolutions, a third one of the input beside them; numbers of the sites before, between and after these."""
 
     def __init__(self, inputs: tuple[int, ...], widths: tuple[int, int], residual: bool, made: "_Maker") -> None:
         super().__init__()
@@ -43,7 +43,9 @@ class _Block(nn.Module):
         self.beside = made.conv(inputs, widths[1]) if residual else None
 
     def forward(self, *parts: Tensor, masks: Tensor, sites: tuple[Site, ...], numbers: "_Numbers") -> Tensor:
-        inner, outer = numbers
+        before, inner, outer = numbers
+        if before is not None:
+            parts = (drop(parts[0], masks, sites, before), *parts[1:])  # what comes up; the skip is as it is
         seen = self.first.bordered(*parts)  # once for both convolutions of the input
         x = F.relu(self.first.seeing(*seen))
         x = self.second(x if inner is None else drop(x, masks, sites, inner))
@@ -51,7 +53,7 @@ class _Block(nn.Module):
         return x if outer is None else drop(x, masks, sites, outer)
 
 
-_Numbers = tuple[int | None, int | None]
+_Numbers = tuple[int | None, int | None, int | None]
 
 
 class _Maker:
@@ -93,6 +95,9 @@ class ModularUNet(Network):
         falling: Sites on the way down too, as the paper has it; else from the bottom upwards, which leaves the encoder
             to be computed once for all samples.
         inner: Sites between the two convolutions of a block too, as the paper has it.
+        ways: Sites after ways up too, which the paper has not: all of what a sample computes is then thin.
+        coarse: Works at half of the resolution: a strided convolution before it all, a transposed one as the head. The
+            paper has no such variant; it is a quarter of the work, in channels that processors are good at.
         shared_encoder: 2.5-D alone: encodes slices one by one, the bottom's block too, and joins their features after.
         classes: Two share one logit, more have a logit each.
 
@@ -116,6 +121,8 @@ class ModularUNet(Network):
         noise: float = 0.03,
         falling: bool = True,
         inner: bool = True,
+        ways: bool = False,
+        coarse: bool = False,
         shared_encoder: bool = False,
         classes: int = 3,
     ) -> None:
@@ -123,7 +130,7 @@ class ModularUNet(Network):
         _check(dims, filters, depth, convolution, norm, dropout, noise, classes)
         self.classes = classes
         self.reach: Triple = (1, 1, 1) if dims == "3d" else (0, 1, 1)
-        z, y, x = (f**depth for f in factor(self.reach))
+        z, y, x = (f ** (depth + coarse) for f in factor(self.reach))
         self.stride = (z, y, x)
         self.context = (BESIDE, 0, 0) if dims == "2.5d" else (0, 0, 0)
         made = _Maker(self.reach, convolution, norm)
@@ -133,7 +140,8 @@ class ModularUNet(Network):
         widths = [filters * 2 ** (level + 1) for level in range(depth + 1)]  # of the skips, and of the bottom
         slices = 1 + 2 * self.context[0]
         seen, joined = (1, slices) if shared_encoder else (slices, 1)  # slices that the encoder and the skips hold
-        inputs = [seen, *widths]
+        self.stem = _halving(seen, filters, self.reach) if coarse else None
+        inputs = [filters if coarse else seen, *widths]
         self.down = nn.ModuleList(
             _Block((before,), (width // 2, width), residual, made)
             for before, width in zip(inputs, widths, strict=False)
@@ -146,12 +154,13 @@ class ModularUNet(Network):
             _Block((below, joined * width), (width, width), residual, made) for below, width in pairwise(widths[::-1])
         )
         self.noise = Noise(noise)
-        self.head = nn.Conv3d(widths[0], 1 if classes == 2 else classes, 1)
+        logits = 1 if classes == 2 else classes
+        self.head = _doubling(widths[0], logits, self.reach) if coarse else nn.Conv3d(widths[0], logits, 1)
         falls, rises = [f"down{i}" for i in range(depth)], [f"up{i}" for i in range(depth - 1, -1, -1)]
         names = [*falls, "bottom", *(["merge"] if self.shared else []), *rises]
         blocks = [cast(_Block, block) for block in (*self.down, *self.merge, *self.up)]
         first = 0 if falling else depth + self.shared
-        self.sites, self._numbers = _sites(names, blocks, dropout, first, inner)
+        self.sites, self._numbers = _sites(names, blocks, dropout, first, inner, depth if ways else 0)
 
     def begin(self, seed: int, step: int) -> None:
         """See `Network.begin`: its noise."""
@@ -165,6 +174,7 @@ class ModularUNet(Network):
     def inside(self, image: Tensor, masks: Tensor) -> Tensor:
         """See `Network.inside`: logits of the slices that have all of their neighbours in the image."""
         x = image if self.shared else self._beside(image)
+        x = x if self.stem is None else self.stem(x)
         skips: list[Tensor] = []
         numbers = iter(self._numbers)
         for level, block in enumerate(self.down):
@@ -196,9 +206,9 @@ class ModularUNet(Network):
 
 
 def _sites(
-    names: list[str], blocks: list[_Block], share: float, first: int, inner: bool
+    names: list[str], blocks: list[_Block], share: float, first: int, inner: bool, rising: int
 ) -> tuple[tuple[Site, ...], tuple[_Numbers, ...]]:
-    """The sites, and which of them lie within and after each block."""
+    """The sites, and which of them lie before each block (of the last `rising` ones alone), within and after it."""
     sites: list[Site] = []
 
     def site(name: str, width: int) -> int | None:
@@ -211,11 +221,22 @@ def _sites(
     numbers: list[_Numbers] = []
     for at, (name, block) in enumerate(zip(names, blocks, strict=True)):
         if at < first:
-            numbers.append((None, None))
+            numbers.append((None, None, None))
             continue
+        before = site(f"{name}-way", block.first.inputs[0]) if at >= len(blocks) - rising else None
         within = site(f"{name}-inner", block.first.conv.out_channels) if inner else None
-        numbers.append((within, site(name, block.second.conv.out_channels)))
+        numbers.append((before, within, site(name, block.second.conv.out_channels)))
     return tuple(sites), tuple(numbers)
+
+
+def _halving(inputs: int, width: int, reach: Triple) -> nn.Module:
+    """To half of the resolution, each voxel from those that it stands for."""
+    return nn.Conv3d(inputs, width, factor(reach), factor(reach))
+
+
+def _doubling(width: int, logits: int, reach: Triple) -> nn.Module:
+    """Back to the full one, all voxels of a coarse one at once."""
+    return nn.ConvTranspose3d(width, logits, factor(reach), factor(reach))
 
 
 def _check(
