@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import HERE, blobs
 from onnx import TensorProto, helper, numpy_helper
+from test_thin import shaken
 
-from segbench import zoo
+from segbench import nets, zoo
 from segbench.bench import memory, peak, summary
 from segbench.bench.contenders import OneSample, build, engine_seconds, mean_of_runs, pass_flops
 from segbench.bench.flops import convolution_flops
@@ -22,9 +24,14 @@ from segbench.bench.run import CHART, PAGE, ROWS, TABLE, Result, run
 from segbench.bench.scene import Request, Scene, synthetic
 from segbench.bench.sheet import sheets
 from segbench.bench.timing import interleaved, rotated, whole
+from segbench.data.pool import Sample
 from segbench.engines import start
 from segbench.errors import EngineError, InputError
 from segbench.predict import predict
+from segbench.recipe import read_toml
+from segbench.train.checkpoint import State
+from segbench.train.recipe import Recipe
+from segbench.train.release import release
 from segbench.volume import Volume
 
 SMALL = {"size": 24, "samples": 3, "repeats": 2, "threads": 1}
@@ -53,6 +60,19 @@ def monai():
     from segbench.bench import monai as module
 
     return module
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    """A model of slices and three classes, untrained, that takes the mean of probabilities."""
+    out, file = tmp_path_factory.mktemp("several"), HERE / "data" / "tiny-slices.toml"
+    recipe = read_toml(file, Recipe).model_copy(update={"mean": "probability"})
+    image = np.clip(blobs((1, 40, 40)), -1, 1)
+    sample = Sample("slice", image, np.digitize(image, [-0.3, 0.3]).astype(np.uint8))
+    network = shaken(nets.build(recipe.network.kind, **recipe.network.options))
+    state = State(step=1, seconds=1.0, history=[{"step": 1, "loss": 0.5, "learning_rate": 1e-3}])
+    release(network, recipe, file, state, [sample], out, 1)
+    return zoo.find(str(out))
 
 
 @pytest.fixture
@@ -339,7 +359,16 @@ def test_t_runs_compute_what_segbench_predicts(tiny, request_):
     engine = start(tiny, "onnxruntime", threads=1, thin=False)
     mean = mean_of_runs(scene, OneSample(engine, tiny, scene.grid.shape))
     expected = predict(scene.volume, tiny.card, scene.engine("f32"), 3).probability
+    np.testing.assert_allclose(mean[0], expected, atol=1e-5)
+
+
+def test_so_they_do_of_several_classes(several):
+    scene = Scene(Request(zoo=str(several.path), **SMALL))
+    engine = start(several, "onnxruntime", threads=1, thin=False)
+    mean = mean_of_runs(scene, OneSample(engine, several, scene.grid.shape))
+    expected = predict(scene.volume, several.card, scene.engine("f32"), 3).probabilities
     np.testing.assert_allclose(mean, expected, atol=1e-5)
+    assert float(np.ptp(mean, axis=0).min()) > 0
 
 
 def test_rows_say_what_was_measured(result, tiny):
@@ -513,8 +542,10 @@ def test_a_model_that_cannot_be_thinned_says_so(bench):
 # MONAI
 
 
-def test_the_mean_agrees_with_monai_on_the_same_masks(monai, tiny, tmp_path):
-    request = Request(zoo=str(tiny.path), against=("monai",), out=tmp_path, **SMALL)
+@pytest.mark.parametrize("name", ["tiny", "several"])
+def test_the_mean_agrees_with_monai_on_the_same_masks(monai, name, request, tmp_path):
+    model = request.getfixturevalue(name)
+    request = Request(zoo=str(model.path), against=("monai",), out=tmp_path, **SMALL)
     made = run(request, memory=measured)
     rows = {row.kind: row for row in made.rows}
     assert set(rows) == {"segbench", "engine", "dense", "peak", "monai-torch", "monai-engine"}
@@ -572,7 +603,7 @@ def test_windows_are_as_many_as_monai_lays(monai, tiny, shape):
     assert set(calls) == {size}
     assert len(calls) == monai.count(shape, size)
     assert all(n % m == 0 for n, m in zip(size, tiny.card.input.multiple, strict=True))
-    np.testing.assert_allclose(blended, image, atol=1e-5)
+    np.testing.assert_allclose(blended[0], image, atol=1e-5)
 
 
 def test_a_volume_is_normalised_for_monai_as_for_segbench(request_):
@@ -582,7 +613,7 @@ def test_a_volume_is_normalised_for_monai_as_for_segbench(request_):
     assert isinstance(scene.volume, Volume)
 
 
-def test_models_of_several_classes_are_refused_in_one_line(tiny3):
-    with pytest.raises(InputError, match="softmax over 3 classes") as caught:
-        Scene(Request(zoo=str(tiny3.path), engine="fake"))
+def test_what_peers_do_not_compute_is_refused_in_one_line():
+    with pytest.raises(InputError, match="not the mean of its samples' probabilities") as caught:
+        Scene(Request(zoo="matphase-battery", engine="fake"))
     assert "\n" not in str(caught.value)

@@ -10,7 +10,8 @@ from segbench.errors import EngineError, InputError, UnknownNameError
 from segbench.masks import SAMPLES, masks
 from segbench.metrics.uncertainty import binary
 from segbench.normalisation import Normalisation, fit
-from segbench.predict import predict, sigmoid, tiles
+from segbench.predict import predict, tiles
+from segbench.predict.said import sigmoid
 from segbench.volume import Volume
 
 

@@ -19,7 +19,7 @@ from segbench.engines.graph import GraphEngine, Loaded, Runtime
 from segbench.engines.thin import IMAGE, LOGITS, MASKS
 from segbench.foreign import look_of
 from segbench.masks import ones
-from segbench.predict import calibrated, predict, sigmoid
+from segbench.predict import predict, probabilities
 from segbench.tiling import read
 from segbench.volume import Float32
 from segbench.zoo import Model
@@ -99,7 +99,7 @@ class OneSample:
         self._loaded: Loaded | None = None
 
     def __call__(self, image: Float32, row: Float32) -> Float32:
-        """Logits [1, 1, *window] of an image [1, 1, *window] and one mask row [1, channels]."""
+        """Logits [1, 1 or K, *window] of an image [1, 1, *window] and one mask row [1, channels]."""
         if not isinstance(self._engine, GraphEngine):
             return self._engine.bind(row)(image)
         if self._loaded is None:
@@ -110,13 +110,14 @@ class OneSample:
 
 
 def mean_of_runs(scene: Scene, run: Callable[[Float32, Float32], Float32]) -> Float32:
-    """Mean probability (Z, Y, X) of T runs a tile."""
-    mean = np.zeros(scene.volume.shape, dtype=np.float32)
+    """Mean probability (1, Z, Y, X) of T runs a tile, or those of each class (K, Z, Y, X)."""
+    card = scene.model.card
+    mean = np.zeros((1 if card.activation == "sigmoid" else len(card.classes), *scene.volume.shape), dtype=np.float32)
     for tile in scene.grid:
         image = read(scene.image, tile)[None, None]
         for t in range(len(scene.masks)):
-            logits = run(image, scene.masks[t : t + 1])[(0, 0, *tile.inner)]
-            mean[tile.core] += sigmoid(calibrated(logits, scene.model.card))
+            logits = run(image, scene.masks[t : t + 1])[(..., *tile.inner)]
+            mean[(..., *tile.core)] += probabilities(logits, card)[0]
     return mean / np.float32(len(scene.masks))
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from segbench import nets
 from segbench.engines import Bound
 from segbench.nets.weights import load
-from segbench.predict import calibrated, sigmoid
+from segbench.predict import probabilities
 from segbench.volume import Float32
 from segbench.zoo import Model
 from segbench.zoo.card import Card
@@ -24,7 +24,7 @@ from segbench.zoo.card import Card
 ROI, OVERLAP = 64, 0.25
 Triple = tuple[int, int, int]
 Window = Callable[[Tensor], Tensor]
-"""From an image [1, 1, *roi] to the probability of class 1, same shape."""
+"""From an image [1, 1, *roi] to probabilities of class 1, same shape, or of each of K classes, [1, K, *roi]."""
 
 
 def roi(shape: Triple, card: Card) -> Triple:
@@ -41,7 +41,7 @@ def count(shape: Triple, window: Triple) -> int:
 
 
 def slide(image: Float32, card: Card, window: Window) -> Tensor:
-    """The blended probability (Z, Y, X) of one sliding-window inference."""
+    """The blended probabilities (1 or K, Z, Y, X) of one sliding-window inference."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside MONAI
         from monai.inferers import sliding_window_inference
@@ -55,7 +55,7 @@ def slide(image: Float32, card: Card, window: Window) -> Tensor:
             mode="gaussian",
             padding_mode="replicate" if card.input.border == "replicate" else "constant",
         )
-    return whole[0, 0]  # type: ignore[no-any-return]
+    return whole[0]  # type: ignore[no-any-return]
 
 
 class Passes:
@@ -67,7 +67,7 @@ class Passes:
         windows: What each of the T samples computes of a window.
 
     Attributes:
-        mean: Mean probability (Z, Y, X) of the last run.
+        mean: Mean probabilities (1 or K, Z, Y, X) of the last run.
         squares: Sum of the samples' squared deviations from it, same shape.
     """
 
@@ -79,12 +79,12 @@ class Passes:
     def run(self) -> None:
         """All passes."""
         with torch.inference_mode():
-            mean, squares = torch.zeros(self._image.shape), torch.zeros(self._image.shape)
+            mean = squares = torch.zeros(())
             for number, window in enumerate(self._windows, start=1):
                 sample = slide(self._image, self._card, window)
                 apart = sample - mean
-                mean += apart / number
-                squares += apart * (sample - mean)
+                mean = mean + apart / number
+                squares = squares + apart * (sample - mean)
         self.mean, self.squares = mean.numpy(), squares.numpy()
 
 
@@ -103,7 +103,7 @@ def eager(model: Model, masks: Float32, threads: int) -> list[Window]:
 
 
 def through(run: Callable[[Float32, Float32], Float32], masks: Float32, card: Card, threads: int) -> list[Window]:
-    """Each sample as a masked graph: `run` maps an image and one mask row [1, channels] to logits [1, 1, *roi]."""
+    """Each sample as a masked graph: `run` maps an image and one mask row [1, channels] to logits [1, 1 or K, *roi]."""
     torch.set_num_threads(threads)
 
     def of(row: Float32) -> Window:
@@ -113,11 +113,10 @@ def through(run: Callable[[Float32, Float32], Float32], masks: Float32, card: Ca
 
 
 def mean_of(bound: Bound, image: Float32, card: Card) -> Float32:
-    """Mean probability (Z, Y, X) with MONAI's tiling of all samples that an engine bound, by segbench's own maths."""
+    """Mean probabilities with MONAI's tiling of all samples that an engine bound, by segbench's own maths."""
 
     def window(x: Tensor) -> Tensor:
-        mean = sigmoid(calibrated(bound(_array(x)), card)).mean(axis=0, keepdims=True)
-        return torch.from_numpy(mean)
+        return torch.from_numpy(probabilities(bound(_array(x)), card).mean(axis=0, keepdims=True))
 
     with torch.inference_mode():
         return slide(image, card, window).numpy()
@@ -129,7 +128,7 @@ def _array(window: Tensor) -> Float32:
 
 
 def probability(logits: Tensor, card: Card) -> Tensor:
-    """The calibrated probability of class 1."""
+    """The calibrated probability of class 1, or those of each class."""
     if card.calibration is not None:
         logits = logits * card.calibration.scale + card.calibration.shift
-    return torch.sigmoid(logits)
+    return torch.sigmoid(logits) if card.activation == "sigmoid" else torch.softmax(logits, dim=1)

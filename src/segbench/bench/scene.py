@@ -56,9 +56,11 @@ class Scene:
         _check(request)
         self.model = find(request.zoo)
         card = self.model.card
-        if card.activation != "sigmoid":
-            several = f"model {card.name!r} has a softmax over {len(card.classes)} classes: only models of two classes "
-            raise InputError(f"{several}with a sigmoid are benchmarked; docs/cascade.py times one of two networks")
+        if card.cascade is not None or card.mean != "probability":
+            raise InputError(
+                f"model {card.name!r} is not the mean of its samples' probabilities, which is what peers take: "
+                "it has no bench; docs/cascade.py times one of two networks"
+            )
         if not card.dropout:
             raise InputError(f"model {card.name!r} has no dropout: there are no samples to be timed")
         if request.size < max(card.input.multiple):

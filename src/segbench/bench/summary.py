@@ -79,7 +79,7 @@ def compare(mean: Float32, reference: Float32, squares: Float32, samples: int) -
     """Compares a mean probability with a reference's.
 
     Args:
-        mean: Mean probability (Z, Y, X).
+        mean: Mean probabilities, of class 1 or of several classes.
         reference: The reference's, same shape.
         squares: Sum over the reference's samples of their squared deviations from `reference`, same shape.
         samples: How many there are.

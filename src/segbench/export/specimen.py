@@ -13,7 +13,7 @@ from segbench.engines import start
 from segbench.io import telling, write_tiff
 from segbench.masks import ones
 from segbench.normalisation import Normalisation, fit
-from segbench.predict.said import calibrated, sigmoid
+from segbench.predict import probabilities
 from segbench.volume import Float32, Volume
 from segbench.zoo import Model
 from segbench.zoo.card import Card
@@ -64,9 +64,9 @@ def specimen(model: Model) -> Specimen:
     edges = [least + step * max(0, -(-(EDGE - least) // step)) if step else least for least, step in sizes(card)]
     image = scan(edges)
     run = start(model, "torch").bind(ones(card.dropout))
-    probability = activated(run(stated(image, card.input.normalisation)), card)
+    probability = probabilities(run(stated(image, card.input.normalisation)), card)
     by_card = fit(card.input.normalisation, Volume(image[0, 0]))(image)
-    apart = float(np.abs(activated(run(by_card), card) - probability).max())
+    apart = float(np.abs(probabilities(run(by_card), card) - probability).max())
     return Specimen(image, probability, apart)
 
 
@@ -87,15 +87,6 @@ def stated(image: Float32, normalisation: Normalisation) -> Float32:
     values = grey if clip is None else np.clip(grey, *np.percentile(grey, clip))
     scored: Float32 = ((values - grey.mean()) / (grey.std() + EPSILON)).astype(np.float32)
     return scored
-
-
-def activated(logits: Float32, card: Card) -> Float32:
-    """Probabilities [1, K, Z, Y, X] of calibrated logits."""
-    logits = calibrated(logits, card)
-    if card.activation == "sigmoid":
-        return sigmoid(logits)
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
 def write(made: Specimen, folder: Path) -> None:

@@ -6,7 +6,7 @@ The masks of sample t are the same in every tile, so sample t is one network ove
 from segbench.predict.case import Case, Times, predict_cases
 from segbench.predict.memory import Predictor, predict
 from segbench.predict.prediction import Asked, Prediction, passes
-from segbench.predict.said import Said, calibrated, said, sigmoid
+from segbench.predict.said import Said, probabilities, said
 from segbench.predict.sampling import sample_masks, scaled, stream, tiles
 
 __all__ = [
@@ -16,14 +16,13 @@ __all__ = [
     "Predictor",
     "Said",
     "Times",
-    "calibrated",
     "passes",
     "predict",
     "predict_cases",
+    "probabilities",
     "said",
     "sample_masks",
     "scaled",
-    "sigmoid",
     "stream",
     "tiles",
 ]

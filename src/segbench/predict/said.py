@@ -110,6 +110,15 @@ def calibrated(logits: Float32, card: Card) -> Float32:
     return logits * np.float32(card.calibration.scale) + np.float32(card.calibration.shift)
 
 
+def probabilities(logits: Float32, card: Card) -> Float32:
+    """What each sample says by itself: probabilities of class 1 [T, 1, ...], or of each of several [T, K, ...]."""
+    own = calibrated(logits, card)
+    if card.activation == "sigmoid":
+        return sigmoid(own)
+    powers = np.exp(own - own.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
 def sigmoid(logits: Float32) -> Float32:
     """1 / (1 + exp(-x)) without overflow, float32."""
     return np.asarray(0.5 * (np.tanh(0.5 * logits) + 1), dtype=np.float32)
