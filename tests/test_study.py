@@ -215,6 +215,15 @@ def test_jobs_follow_what_they_need_and_no_more_run_than_may(recipes):
     assert order[0] in ("ugsm", "unet"), "what others wait for is begun first"
 
 
+def test_every_method_is_trained_once_before_any_is_trained_again(recipes):
+    order = []
+    jobs = list(planned("cpu", ["ugsm", "unet", "fcn"]).values())
+    assert work(jobs, lambda job: order.append(job.key), 1, lambda job, how: None, lambda: None) == {}
+    clean = [key for key in order if key.split == "clean"]
+    assert {key.method for key in order[:3]} == {"ugsm", "unet", "fcn"}
+    assert [key.seed for key in clean if key.method == "unet"] == [1, 2, 3]
+
+
 def test_what_others_need_has_their_seeds_too(recipes):
     assert list(planned("smoke", ["matphase", "adapted-lcgar"])) == [
         Key("ugsm", 1), Key("ugsm", 3), Key("matphase", 1), Key("matphase", 3), Key("adapted-lcgar", 3),

@@ -1,5 +1,6 @@
 """Jobs side by side, each after the one that it needs; one that fails takes those along that need it, and no others."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
@@ -28,12 +29,13 @@ def work(jobs: Sequence[Job], do: Do, side_by_side: int, told: Told, stop: Calla
         Why jobs failed, by key.
     """
     waiting = {job.key: job for job in jobs}
+    rounds = _rounds(jobs)
     failed: dict[Key, str] = {}
     running: dict[Future[None], Job] = {}
     with ThreadPoolExecutor(max(1, side_by_side)) as threads:
         try:
             while waiting or running:
-                for job in _ready(waiting, {job.key for job in running.values()}):
+                for job in _ready(waiting, {job.key for job in running.values()}, rounds):
                     if job.needs in failed:
                         failed[job.key] = f"it needs {job.needs}, which failed"
                         told(waiting.pop(job.key), failed[job.key])
@@ -53,11 +55,23 @@ def work(jobs: Sequence[Job], do: Do, side_by_side: int, told: Told, stop: Calla
     return failed
 
 
-def _ready(waiting: dict[Key, Job], running: set[Key]) -> list[Job]:
-    """What can start, or cannot any more; those that most others wait for first."""
+def _rounds(jobs: Sequence[Job]) -> dict[Key, int]:
+    """How many trainings of the same method stand before each."""
+    seen, rounds = Counter[str](), {}
+    for job in jobs:
+        rounds[job.key] = seen[job.key.method]
+        seen[job.key.method] += 1
+    return rounds
+
+
+def _ready(waiting: dict[Key, Job], running: set[Key], rounds: dict[Key, int]) -> list[Job]:
+    """What can start, or cannot any more; those that most others wait for first, then one training of each method.
+
+    A study that is interrupted then has a line for every method before it has intervals for some.
+    """
     ready = [job for job in waiting.values() if job.needs not in waiting and job.needs not in running]
     wanted = [job.needs for job in waiting.values()]
-    return sorted(ready, key=lambda job: -wanted.count(job.key))
+    return sorted(ready, key=lambda job: (-wanted.count(job.key), rounds[job.key]))
 
 
 def _why(ended: Future[None]) -> str | None:
