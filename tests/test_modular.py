@@ -203,6 +203,16 @@ def test_thin_and_masked_are_one_network(tiny, tmp_path, name):
             np.testing.assert_allclose(masked(image, box), expected[(..., *box)], rtol=0, atol=1e-4)
 
 
+def test_a_network_without_dropout_is_exported_and_answers_every_mask(tiny, tmp_path):
+    """Its export is refused where it has no axis of samples."""
+    network = small(dropout=1.0)
+    model, image = exported(network, tiny, tmp_path), blobs((4, 8, 8))[None, None]
+    for engine in ("onnxruntime", "openvino"):
+        logits = start(model, engine, threads=1).bind(np.ones((3, 0), np.float32))(image)
+        assert logits.shape == (3, 3, 4, 8, 8)
+        assert np.array_equal(logits[0], logits[2])
+
+
 def test_slices_of_a_tensor_are_followed():
     """out[i] = x[i + 3]: of a slice just the wanted box is read."""
     chain = Chain((16,))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from segbench.errors import InputError
-from segbench.nets.network import Network
+from segbench.nets.network import Network, repeated
 from segbench.nets.torchvision_ops import declare
 
 INSTALL = "pip install 'segbench[baselines]'"
@@ -33,11 +33,10 @@ class Slicewise(Network):
         self.network, self.classes, self.stride = network, classes, (1, stride, stride)
 
     def forward(self, image: Tensor, masks: Tensor) -> Tensor:
-        """Logits [B, K, Z, Y, X]; of one image as many times as there are masks, which have no columns."""
+        """Logits [B, K, Z, Y, X]; see `repeated`."""
         count, _, z, y, x = image.shape
         logits: Tensor = self.network(image.reshape(count * z, 1, y, x))
-        logits = logits.reshape(count, z, self.classes, y, x).transpose(1, 2)
-        return logits if count > 1 else logits.expand(masks.shape[0], -1, -1, -1, -1)
+        return repeated(logits.reshape(count, z, self.classes, y, x).transpose(1, 2), masks)
 
 
 def _library(name: str) -> Any:  # noqa: ANN401

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from segbench.masks import Site
 from segbench.nets.convolution import Triple, factor
 from segbench.nets.modular_parts import Conv, Convolution, Noise, Norm, Up
-from segbench.nets.network import Network, drop
+from segbench.nets.network import Network, drop, repeated
 
 Dims = Literal["2d", "2.5d", "3d"]
 BESIDE = 2
@@ -186,7 +186,8 @@ class ModularUNet(Network):
             x = block(x, masks=masks, sites=self.sites, numbers=next(numbers))
         for way, block in zip(self.grow, self.up, strict=True):
             x = block(way(x), skips.pop(), masks=masks, sites=self.sites, numbers=next(numbers))
-        return self.head(self.noise(x))  # type: ignore[no-any-return]
+        logits: Tensor = self.head(self.noise(x))
+        return logits if self.sites else repeated(logits, masks)
 
     def _beside(self, x: Tensor) -> Tensor:
         """Each slice with those beside it as more channels; the outermost are only neighbours."""

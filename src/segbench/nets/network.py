@@ -47,6 +47,11 @@ class Network(nn.Module):
         return self
 
 
+def repeated(logits: Tensor, masks: Tensor) -> Tensor:
+    """Logits of a network without sites: those of one image as many times as there are masks, which have no columns."""
+    return logits if logits.shape[0] > 1 else logits.expand(masks.shape[0], -1, -1, -1, -1)
+
+
 def columns(masks: Tensor, sites: Sequence[Site], number: int) -> Tensor:
     """The columns [T, C] of `masks` that belong to site `number`."""
     first = sum(site.channels for site in sites[:number])

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from segbench.nets.network import Network
+from segbench.nets.network import Network, repeated
 
 WIDTHS = (16, 32, 64, 128, 256)
 DOWN_CONVS = (1, 1, 2, 3, 3)
@@ -43,7 +43,7 @@ class VNetMilletari(Network):
         self.head = nn.Conv3d(2, 2, 1)
 
     def forward(self, image: Tensor, masks: Tensor) -> Tensor:
-        """Logits [B, 2, Z, Y, X]; the masks have no columns and only say how many samples are wanted."""
+        """Logits [B, 2, Z, Y, X]; see `repeated`."""
         x = self.stages[0](image) + image  # the one input channel is added to all sixteen
         skips = []
         for down, stage in zip(self.downs, list(self.stages)[1:], strict=True):
@@ -53,5 +53,4 @@ class VNetMilletari(Network):
         for up, join, skip in zip(self.ups, self.joins, reversed(skips), strict=True):
             x = torch.cat([up(x), skip], dim=1)
             x = join(x) + x
-        logits: Tensor = self.head(self.last(x))
-        return logits.expand(masks.shape[0], -1, -1, -1, -1)
+        return repeated(self.head(self.last(x)), masks)
