@@ -21,7 +21,7 @@ from segbench.train.losses import loss
 from segbench.train.optimisers import learning_rate, make_optimiser
 from segbench.train.recipe import LossRecipe, OptimiserRecipe, Recipe
 
-RECIPES = {"2d": "unet2d-composite", "2.5d": "unet25d-composite", "3d": "unet3d-composite"}
+RECIPES = {"2d": "tomo2seg-2d", "2.5d": "tomo2seg-25d", "3d": "tomo2seg-3d"}
 
 
 def small(**options):
@@ -79,6 +79,7 @@ def test_parameter_counts_are_the_recorded_ones(options, count):
         ({"norm": "group"}, "norm is one of"),
         ({"dropout": 0.0}, "dropout 0"),
         ({"depth": 0}, "depth 0"),
+        ({"coarse": 3}, "coarse is one of 1, 2, 4"),
         ({"shared_encoder": True}, "shared encoder"),
     ],
 )
@@ -96,8 +97,9 @@ KINDS = [
     {"learned_down": False, "learned_up": False},
     {"norm": "layer"},
     {"ways": True, "falling": False},
-    {"coarse": True},
-    {"dims": "2.5d", "coarse": True, "shared_encoder": True},
+    {"coarse": 2},
+    {"dims": "3d", "coarse": 2},
+    {"dims": "2.5d", "coarse": 2, "shared_encoder": True},
 ]
 
 
@@ -183,7 +185,7 @@ def test_noise_is_of_training_alone_and_a_function_of_seed_and_step():
 SAMPLED = {
     "2.5d": {"dims": "2.5d"},
     "3d, rising": {"dims": "3d", "falling": False},
-    "coarse, ways": {"falling": False, "ways": True, "coarse": True},
+    "coarse, ways": {"falling": False, "ways": True, "coarse": 2},
     "separable, shared": {"dims": "2.5d", "shared_encoder": True, "convolution": "separable"},
 }
 
@@ -335,7 +337,7 @@ def test_the_target_of_a_crop_is_what_has_all_of_its_neighbours(recipe):
     ],
 )
 def test_recipes_of_layers_say_in_one_line_what_is_wrong(tmp_path, old, new, message):
-    path, text = tmp_path / "r.toml", (HERE.parent / "train" / "unet25d-composite.toml").read_text()
+    path, text = tmp_path / "r.toml", (HERE.parent / "train" / "tomo2seg-25d.toml").read_text()
     assert old in text
     path.write_text(text.replace(old, new))
     with pytest.raises(InputError, match=message) as caught:

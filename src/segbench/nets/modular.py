@@ -96,8 +96,8 @@ class ModularUNet(Network):
             to be computed once for all samples.
         inner: Sites between the two convolutions of a block too, as the paper has it.
         ways: Sites after ways up too, which the paper has not: all of what a sample computes is then thin.
-        coarse: Works at half of the resolution: a strided convolution before it all, a transposed one as the head. The
-            paper has no such variant; it is a quarter of the work, in channels that processors are good at.
+        coarse: So many voxels along each axis (1, 2 or 4) are one of the finest level, by a strided convolution before
+            it all and a transposed one as the head. The paper has no such variant; at 2 a slice is a quarter of the work.
         shared_encoder: 2.5-D alone: encodes slices one by one, the bottom's block too, and joins their features after.
         classes: Two share one logit, more have a logit each.
 
@@ -122,15 +122,17 @@ class ModularUNet(Network):
         falling: bool = True,
         inner: bool = True,
         ways: bool = False,
-        coarse: bool = False,
+        coarse: int = 1,
         shared_encoder: bool = False,
         classes: int = 3,
     ) -> None:
         super().__init__()
-        _check(dims, filters, depth, convolution, norm, dropout, noise, classes)
+        _check(dims, filters, depth, convolution, norm, dropout, noise, classes, coarse)
         self.classes = classes
         self.reach: Triple = (1, 1, 1) if dims == "3d" else (0, 1, 1)
-        z, y, x = (f ** (depth + coarse) for f in factor(self.reach))
+        z, y, x = (coarse if r else 1 for r in self.reach)
+        step: Triple = (z, y, x)
+        z, y, x = (c * f**depth for c, f in zip(step, factor(self.reach), strict=True))
         self.stride = (z, y, x)
         self.context = (BESIDE, 0, 0) if dims == "2.5d" else (0, 0, 0)
         made = _Maker(self.reach, convolution, norm)
@@ -140,8 +142,8 @@ class ModularUNet(Network):
         widths = [filters * 2 ** (level + 1) for level in range(depth + 1)]  # of the skips, and of the bottom
         slices = 1 + 2 * self.context[0]
         seen, joined = (1, slices) if shared_encoder else (slices, 1)  # slices that the encoder and the skips hold
-        self.stem = _halving(seen, filters, self.reach) if coarse else None
-        inputs = [filters if coarse else seen, *widths]
+        self.stem = nn.Conv3d(seen, filters, step, step) if coarse > 1 else None
+        inputs = [filters if coarse > 1 else seen, *widths]
         self.down = nn.ModuleList(
             _Block((before,), (width // 2, width), residual, made)
             for before, width in zip(inputs, widths, strict=False)
@@ -155,7 +157,7 @@ class ModularUNet(Network):
         )
         self.noise = Noise(noise)
         logits = 1 if classes == 2 else classes
-        self.head = _doubling(widths[0], logits, self.reach) if coarse else nn.Conv3d(widths[0], logits, 1)
+        self.head = (nn.ConvTranspose3d if coarse > 1 else nn.Conv3d)(widths[0], logits, step, step)
         falls, rises = [f"down{i}" for i in range(depth)], [f"up{i}" for i in range(depth - 1, -1, -1)]
         names = [*falls, "bottom", *(["merge"] if self.shared else []), *rises]
         blocks = [cast(_Block, block) for block in (*self.down, *self.merge, *self.up)]
@@ -230,27 +232,19 @@ def _sites(
     return tuple(sites), tuple(numbers)
 
 
-def _halving(inputs: int, width: int, reach: Triple) -> nn.Module:
-    """To half of the resolution, each voxel from those that it stands for."""
-    return nn.Conv3d(inputs, width, factor(reach), factor(reach))
-
-
-def _doubling(width: int, logits: int, reach: Triple) -> nn.Module:
-    """Back to the full one, all voxels of a coarse one at once."""
-    return nn.ConvTranspose3d(width, logits, factor(reach), factor(reach))
-
-
 def _check(
-    dims: str, filters: int, depth: int, convolution: str, norm: str, dropout: float, noise: float, classes: int
-) -> None:
+    dims: str, filters: int, depth: int, convolution: str, norm: str, dropout: float, noise: float, classes: int,
+    coarse: int,
+) -> None:  # fmt: skip
     """Raises TypeError where an option has no such value."""
     for name, value, known in (
         ("dims", dims, ("2d", "2.5d", "3d")),
         ("convolution", convolution, ("plain", "separable")),
         ("norm", norm, ("batch", "layer", "none")),
+        ("coarse", coarse, (1, 2, 4)),
     ):
         if value not in known:
-            raise TypeError(f"{name} is one of {', '.join(known)}, not {value!r}")
+            raise TypeError(f"{name} is one of {', '.join(map(str, known))}, not {value!r}")
     if filters < 1 or depth < 1 or classes < 2:
         raise TypeError(f"filters {filters} and depth {depth} are at least 1, classes {classes} at least 2")
     if not 0 < dropout <= 1 or noise < 0:
