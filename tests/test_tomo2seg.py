@@ -21,7 +21,7 @@ from segbench.evaluate.estimates import Estimate
 from segbench.evaluate.measured import Collection, Key, Measured, Speed, Trained
 from segbench.evaluate.methods import Study, study
 from segbench.evaluate.naive import NAIVE, naive_rows, of_case
-from segbench.evaluate.priors import bayes, expected_uniform, majority, uniform
+from segbench.evaluate.priors import bayes, darkest_first, expected_uniform, majority, uniform
 from segbench.evaluate.recorded import tomo2seg
 from segbench.evaluate.sheets.tomo2seg import tomo2seg as sheets_of
 from segbench.evaluate.sheets.tomo2seg_record import record
@@ -237,9 +237,17 @@ def test_naive_methods_are_rows_with_blocks_that_add_up():
     assert score["forest"] > score["majority"]
     assert score["bayes"] > max(score["majority"], score["uniform"])
     assert [rows[name].seed for name in NAIVE] == [None, 3, None, 3, None]
-    inverted = {one.model: one for one in naive_rows(data, case, None, 3, True, ["bayes"])}
+    assert score["otsu"] > 0.5, "the darkest class is the third one"
+    inverted = {one.model: one for one in naive_rows(data, case, None, 3, True, ["bayes", "otsu"])}
+    assert inverted["otsu"].metrics["miou_truth"] == pytest.approx(score["otsu"], abs=0.02)
     assert inverted["bayes"].metrics["miou_truth"] == pytest.approx(score["bayes"], abs=0.02)
     assert not inverted["bayes"].blocks
+
+
+def test_classes_are_ordered_by_their_grey_values():
+    labels, grey = np.array([0, 0, 1, 3, 3], np.uint8), np.array([5.0, 7.0, 9.0, 1.0, 2.0])
+    assert darkest_first(grey, labels, 5).tolist() == [3, 0, 1, 2, 4]
+    assert darkest_first(-grey, labels, 5).tolist() == [1, 0, 3, 2, 4]
 
 
 def test_data_that_does_not_say_what_is_trained_on_has_the_two_that_all_have():

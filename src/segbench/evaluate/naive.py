@@ -89,20 +89,26 @@ def _segmented(
     name: Naive, case: Labelled, image: Grey, classes: int, other: Labelled | None, seed: int, invert: bool
 ) -> tuple[UInt8, Float32 | None] | None:
     """Classes, and the probability of class 1 where a method has one; None where there is nothing to learn from."""
+    known = _known(case, invert)
     if name == "otsu":
-        return baselines.otsu(image, classes), None
+        found = baselines.otsu(image, classes)  # from dark to bright, as classes are where nobody says otherwise
+        return (found if known is None else priors.darkest_first(*known, classes)[found]), None
     if name == "uniform":
         return priors.uniform(classes, image.shape, seed), None
     if name == "forest":
         shown = shown_of(case, image, other, invert)
         return None if shown is None else baselines.forest(image, shown, seed, cores(), stack=case.stack)
+    if known is None:
+        return None
+    return (priors.majority(known[1], image.shape) if name == "majority" else priors.bayes(image, *known)), None
+
+
+def _known(case: Labelled, invert: bool) -> tuple[Grey, UInt8] | None:
+    """Grey values and classes of the part that is trained on, where the data set says which."""
     if case.training is None:
         return None
-    labels = case.training.labels.astype(np.uint8)
-    if name == "majority":
-        return priors.majority(labels, image.shape), None
-    known = case.training.image
-    return priors.bayes(image, -known.astype(np.float32) if invert else known, labels), None
+    grey = case.training.image
+    return -grey.astype(np.float32) if invert else grey, case.training.labels.astype(np.uint8)
 
 
 def _grey(case: Labelled, invert: bool) -> Grey:

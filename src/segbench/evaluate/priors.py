@@ -31,6 +31,21 @@ def expected_uniform(confusion: Int64) -> Int64:
     return np.repeat(true[:, None], len(true), axis=1)
 
 
+def darkest_first(known: npt.NDArray[np.generic], labels: UInt8, classes: int) -> UInt8:
+    """The classes by their mean grey value, which is all that a threshold has to be told; those without voxels last.
+
+    Args:
+        known: Grey values whose classes are known.
+        labels: Their classes, same shape.
+        classes: How many there are.
+    """
+    voxels = np.bincount(labels.ravel(), minlength=classes)
+    total = np.bincount(labels.ravel(), weights=known.ravel().astype(np.float64), minlength=classes)
+    mean = np.where(voxels > 0, total / np.maximum(voxels, 1), np.inf)
+    order: UInt8 = np.argsort(mean, kind="stable").astype(np.uint8)
+    return order
+
+
 def bayes(image: npt.NDArray[np.generic], known: npt.NDArray[np.generic], labels: UInt8) -> UInt8:
     """The likeliest class of each grey level: what is best without looking at a voxel's neighbours.
 

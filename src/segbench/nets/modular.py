@@ -97,7 +97,8 @@ class ModularUNet(Network):
         inner: Sites between the two convolutions of a block too, as the paper has it.
         ways: Sites after ways up too, which the paper has not: all of what a sample computes is then thin.
         coarse: So many voxels along each axis (1, 2 or 4) are one of the finest level, by a strided convolution before
-            it all and a transposed one as the head. The paper has no such variant; at 2 a slice is a quarter of the work.
+            it all and a transposed one as the head. The paper has no such variant; at 2 a slice is a quarter of the
+            work.
         shared_encoder: 2.5-D alone: encodes slices one by one, the bottom's block too, and joins their features after.
         classes: Two share one logit, more have a logit each.
 
