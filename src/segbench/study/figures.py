@@ -109,7 +109,7 @@ def _curve(axis: "Axes", found: Findings) -> None:
     certain = found.certain_errors(CERTAIN)
     axis.plot([CERTAIN], [certain], "o", color=WRONG)
     axis.annotate(f"{certain:.1%} of the errors are among\nthe less uncertain half of the pixels", (CERTAIN, certain),
-                  xytext=(12, -12), textcoords="offset points", fontsize=8)  # fmt: skip
+                  xytext=(-8, 8), textcoords="offset points", fontsize=8, ha="right")  # fmt: skip
     axis.set_xlabel("share of the pixels, the least uncertain first", fontsize=8)
     axis.set_ylabel("share of the errors", fontsize=8)
     axis.legend(fontsize=7, frameon=False)
