@@ -34,12 +34,12 @@ class Scan:
     fibre: float = 190.0
     pore: float = 32.0
     texture: float = 2.0
-    blur: float = 1.25
+    blur: float = 1.0
     fringe: float = 1.0
     fringe_width: float = 2.6
     streak: float = 45.0
     streak_length: float = 14.0
-    noise: float = 13.0
+    noise: float = 6.0
     rings: float = 7.0
     cupping: float = 0.08
 

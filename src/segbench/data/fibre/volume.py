@@ -16,7 +16,7 @@ from segbench.volume import Float32, UInt8
 CLASSES = ("matrix", "fibre", "porosity")
 SHAPE: Shape = (384, 320, 320)
 """Layers, rows, columns."""
-FIBRE_VERSION = 2
+FIBRE_VERSION = 3
 """Bumped whenever an array would change."""
 
 COMPOSITE, SCAN = Composite(), Scan()
@@ -48,7 +48,7 @@ KNOWN = {
         "another specimen, whose fibres lie another way and spread more, in another scan",
     ),
     "noisy": Domain(
-        0, COMPOSITE, replace(SCAN, noise=1.6 * SCAN.noise), "the first specimen, scanned with fewer photons"
+        0, COMPOSITE, replace(SCAN, noise=2.5 * SCAN.noise), "the first specimen, scanned with fewer photons"
     ),
 }
 DOMAINS = tuple(KNOWN)
