@@ -79,12 +79,13 @@ class Passes:
     def run(self) -> None:
         """All passes."""
         with torch.inference_mode():
-            mean = squares = torch.zeros(())
-            for number, window in enumerate(self._windows, start=1):
+            mean = slide(self._image, self._card, self._windows[0])
+            squares = torch.zeros_like(mean)
+            for number, window in enumerate(self._windows[1:], start=2):
                 sample = slide(self._image, self._card, window)
                 apart = sample - mean
-                mean = mean + apart / number
-                squares = squares + apart * (sample - mean)
+                mean += apart / number
+                squares += apart * (sample - mean)
         self.mean, self.squares = mean.numpy(), squares.numpy()
 
 
