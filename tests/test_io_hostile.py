@@ -369,3 +369,15 @@ def test_the_page_of_formats_names_every_suffix():
     for kind in KINDS.values():
         for suffix in kind.suffixes:
             assert re.search(rf"{re.escape(suffix)}\b", page), suffix
+
+
+def test_tiles_without_voxels_are_one_line(tmp_path):
+    """Tiles of no width are none to tifffile, which then reads strips; those of no length are."""
+    path = tmp_path / "tiles.tif"
+    tifffile.imwrite(path, np.zeros((32, 32), np.uint8), tile=(16, 16))
+    with tifffile.TiffFile(path) as file:
+        at = file.pages[0].tags["TileLength"].valueoffset
+    raw = bytearray(path.read_bytes())
+    raw[at : at + 2] = b"\0\0"
+    path.write_bytes(raw)
+    refused(path, str(path), "its tiles hold no voxels")

@@ -133,6 +133,8 @@ def _segment(page: Any, shape: tuple[int, int, int]) -> tuple[int, int]:  # noqa
     if (key.imagelength, key.imagewidth, key.imagedepth) != (shape[1], shape[2], 1):
         raise ValueError("its pages differ in shape")
     if key.is_tiled:
+        if not key.tilelength:
+            raise ValueError("its tiles hold no voxels")
         return int(key.tilelength), int(key.tilewidth)
     return max(1, min(int(key.rowsperstrip), shape[1])), shape[2]
 
