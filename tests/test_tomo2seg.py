@@ -411,7 +411,7 @@ def test_three_trainings_have_an_interval_over_them_and_two_have_none():
     assert column(sheet, "macro, recorded") == [None, None, None, 0.868763]
     assert column(sheet, "method")[2] == "2D, f0 = 24 (not measured)"
     said = " ".join(sheet.notes)
-    for text in ("scale cpu: at most 960 s", "a processor", "T = 16", "2D, f0 = 8: 1, 2, 3; 2D, f0 = 16: 1, 2"):
+    for text in ("scale cpu: at most 480 s", "a processor", "T = 16", "2D, f0 = 8: 1, 2, 3; 2D, f0 = 16: 1, 2"):
         assert text in said
     smoke = sheets_of(definition("tomo2seg-filters"), collected(*some, scale="smoke"), tomo2seg())[0]
     assert "its numbers mean nothing" in smoke.notes[0]
