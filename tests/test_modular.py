@@ -79,7 +79,8 @@ def test_parameter_counts_are_the_recorded_ones(options, count):
         ({"norm": "group"}, "norm is one of"),
         ({"dropout": 0.0}, "dropout 0"),
         ({"depth": 0}, "depth 0"),
-        ({"coarse": 3}, "coarse is one of 1, 2, 4"),
+        ({"coarse": 3}, "coarse is 1, 2 or 4"),
+        ({"coarse": [2, 2]}, r"three of these, not \[2, 2\]"),
         ({"shared_encoder": True}, "shared encoder"),
     ],
 )
@@ -99,6 +100,7 @@ KINDS = [
     {"ways": True, "falling": False},
     {"coarse": 2},
     {"dims": "3d", "coarse": 2},
+    {"dims": "3d", "coarse": [1, 2, 2]},
     {"dims": "2.5d", "coarse": 2, "shared_encoder": True},
 ]
 

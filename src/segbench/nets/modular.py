@@ -17,8 +17,9 @@ Dropout is of channels, as masks that are data; parameter counts are those that 
 """
 
 import copy
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, Self, cast
+from typing import Literal, Self, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +31,7 @@ from segbench.nets.modular_parts import Conv, Convolution, Noise, Norm, Up
 from segbench.nets.network import Network, drop, repeated
 
 Dims = Literal["2d", "2.5d", "3d"]
+KNOWN = {"dims": get_args(Dims), "convolution": get_args(Convolution), "norm": get_args(Norm)}
 BESIDE = 2
 """Slices on either side that the 2.5-D network sees."""
 
@@ -96,9 +98,9 @@ class ModularUNet(Network):
             to be computed once for all samples.
         inner: Sites between the two convolutions of a block too, as the paper has it.
         ways: Sites after ways up too, which the paper has not: all of what a sample computes is then thin.
-        coarse: So many voxels along each axis (1, 2 or 4) are one of the finest level, by a strided convolution before
-            it all and a transposed one as the head. The paper has no such variant; at 2 a slice is a quarter of the
-            work.
+        coarse: So many voxels along each axis (1, 2 or 4; one number, or three for Z, Y and X) are one of the finest
+            level, by a strided convolution before it all and a transposed one as the head. The paper has no such
+            variant; at 2 a slice is a quarter of the work. Networks of slices keep all slices.
         shared_encoder: 2.5-D alone: encodes slices one by one, the bottom's block too, and joins their features after.
         classes: Two share one logit, more have a logit each.
 
@@ -123,16 +125,17 @@ class ModularUNet(Network):
         falling: bool = True,
         inner: bool = True,
         ways: bool = False,
-        coarse: int = 1,
+        coarse: int | Sequence[int] = 1,
         shared_encoder: bool = False,
         classes: int = 3,
     ) -> None:
         super().__init__()
-        _check(dims, filters, depth, convolution, norm, dropout, noise, classes, coarse)
+        _check(filters, depth, classes, dropout, noise, dims=dims, convolution=convolution, norm=norm)
         self.classes = classes
         self.reach: Triple = (1, 1, 1) if dims == "3d" else (0, 1, 1)
-        z, y, x = (coarse if r else 1 for r in self.reach)
-        step: Triple = (z, y, x)
+        z, y, x = _coarse(coarse)
+        step: Triple = (z if self.reach[0] else 1, y, x)
+        coarser = step != (1, 1, 1)
         z, y, x = (c * f**depth for c, f in zip(step, factor(self.reach), strict=True))
         self.stride = (z, y, x)
         self.context = (BESIDE, 0, 0) if dims == "2.5d" else (0, 0, 0)
@@ -143,8 +146,8 @@ class ModularUNet(Network):
         widths = [filters * 2 ** (level + 1) for level in range(depth + 1)]  # of the skips, and of the bottom
         slices = 1 + 2 * self.context[0]
         seen, joined = (1, slices) if shared_encoder else (slices, 1)  # slices that the encoder and the skips hold
-        self.stem = nn.Conv3d(seen, filters, step, step) if coarse > 1 else None
-        inputs = [filters if coarse > 1 else seen, *widths]
+        self.stem = nn.Conv3d(seen, filters, step, step) if coarser else None
+        inputs = [filters if coarser else seen, *widths]
         self.down = nn.ModuleList(
             _Block((before,), (width // 2, width), residual, made)
             for before, width in zip(inputs, widths, strict=False)
@@ -158,7 +161,7 @@ class ModularUNet(Network):
         )
         self.noise = Noise(noise)
         logits = 1 if classes == 2 else classes
-        self.head = (nn.ConvTranspose3d if coarse > 1 else nn.Conv3d)(widths[0], logits, step, step)
+        self.head = (nn.ConvTranspose3d if coarser else nn.Conv3d)(widths[0], logits, step, step)
         falls, rises = [f"down{i}" for i in range(depth)], [f"up{i}" for i in range(depth - 1, -1, -1)]
         names = [*falls, "bottom", *(["merge"] if self.shared else []), *rises]
         blocks = [cast(_Block, block) for block in (*self.down, *self.merge, *self.up)]
@@ -233,22 +236,23 @@ def _sites(
     return tuple(sites), tuple(numbers)
 
 
-def _check(
-    dims: str, filters: int, depth: int, convolution: str, norm: str, dropout: float, noise: float, classes: int,
-    coarse: int,
-) -> None:  # fmt: skip
+def _check(filters: int, depth: int, classes: int, dropout: float, noise: float, **named: str) -> None:
     """Raises TypeError where an option has no such value."""
-    for name, value, known in (
-        ("dims", dims, ("2d", "2.5d", "3d")),
-        ("convolution", convolution, ("plain", "separable")),
-        ("norm", norm, ("batch", "layer", "none")),
-        ("coarse", coarse, (1, 2, 4)),
-    ):
-        if value not in known:
-            raise TypeError(f"{name} is one of {', '.join(map(str, known))}, not {value!r}")
+    for name, value in named.items():
+        if value not in KNOWN[name]:
+            raise TypeError(f"{name} is one of {', '.join(KNOWN[name])}, not {value!r}")
     if filters < 1 or depth < 1 or classes < 2:
         raise TypeError(f"filters {filters} and depth {depth} are at least 1, classes {classes} at least 2")
     if not 0 < dropout <= 1 or noise < 0:
         raise TypeError(
             f"dropout {dropout:g} is a share that is kept, above 0 and at most 1; noise {noise:g} at least 0"
         )
+
+
+def _coarse(given: int | Sequence[int]) -> Triple:
+    """Voxels of one of the finest level along (Z, Y, X)."""
+    three = (given,) * 3 if isinstance(given, int) else tuple(given)
+    if len(three) != 3 or any(n not in (1, 2, 4) for n in three):
+        raise TypeError(f"coarse is 1, 2 or 4, or three of these, not {given!r}")
+    z, y, x = three
+    return z, y, x
