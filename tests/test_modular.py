@@ -82,6 +82,7 @@ def test_parameter_counts_are_the_recorded_ones(options, count):
         ({"coarse": 3}, "coarse is 1, 2 or 4"),
         ({"coarse": [2, 2]}, r"three of these, not \[2, 2\]"),
         ({"shared_encoder": True}, "shared encoder"),
+        ({"fine": -1}, "fine -1"),
     ],
 )
 def test_options_that_are_not_there_are_named(options, message):
@@ -102,6 +103,8 @@ KINDS = [
     {"dims": "3d", "coarse": 2},
     {"dims": "3d", "coarse": [1, 2, 2]},
     {"dims": "2.5d", "coarse": 2, "shared_encoder": True},
+    {"dims": "2.5d", "coarse": 2, "fine": 3},
+    {"dims": "3d", "coarse": 2, "fine": 3},
 ]
 
 
@@ -188,6 +191,8 @@ SAMPLED = {
     "2.5d": {"dims": "2.5d"},
     "3d, rising": {"dims": "3d", "falling": False},
     "coarse, ways": {"falling": False, "ways": True, "coarse": 2},
+    "coarse and fine": {"falling": False, "ways": True, "coarse": 2, "fine": 4},
+    "3d, coarse and fine": {"dims": "3d", "falling": False, "ways": True, "coarse": [1, 2, 2], "fine": 4},
     "separable, shared": {"dims": "2.5d", "shared_encoder": True, "convolution": "separable"},
 }
 

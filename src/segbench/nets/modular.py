@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from segbench.masks import Site
 from segbench.nets.convolution import Triple, factor
-from segbench.nets.modular_parts import Conv, Convolution, Noise, Norm, Up
+from segbench.nets.modular_parts import Conv, Convolution, Fine, Noise, Norm, Up
 from segbench.nets.network import Network, drop, repeated
 
 Dims = Literal["2d", "2.5d", "3d"]
@@ -101,6 +101,8 @@ class ModularUNet(Network):
         coarse: So many voxels along each axis (1, 2 or 4; one number, or three for Z, Y and X) are one of the finest
             level, by a strided convolution before it all and a transposed one as the head. The paper has no such
             variant; at 2 a slice is a quarter of the work. Networks of slices keep all slices.
+        fine: Channels of a second way beside a coarse network, which sees every voxel: a convolution of the image,
+            ReLU, and logits that are added. 0 is none, as in the paper.
         shared_encoder: 2.5-D alone: encodes slices one by one, the bottom's block too, and joins their features after.
         classes: Two share one logit, more have a logit each.
 
@@ -126,11 +128,12 @@ class ModularUNet(Network):
         inner: bool = True,
         ways: bool = False,
         coarse: int | Sequence[int] = 1,
+        fine: int = 0,
         shared_encoder: bool = False,
         classes: int = 3,
     ) -> None:
         super().__init__()
-        _check(filters, depth, classes, dropout, noise, dims=dims, convolution=convolution, norm=norm)
+        _check(filters, depth, fine, classes, dropout, noise, dims=dims, convolution=convolution, norm=norm)
         self.classes = classes
         self.reach: Triple = (1, 1, 1) if dims == "3d" else (0, 1, 1)
         z, y, x = _coarse(coarse)
@@ -162,6 +165,7 @@ class ModularUNet(Network):
         self.noise = Noise(noise)
         logits = 1 if classes == 2 else classes
         self.head = (nn.ConvTranspose3d if coarser else nn.Conv3d)(widths[0], logits, step, step)
+        self.fine = Fine(slices, fine, logits, self.reach) if fine else None
         falls, rises = [f"down{i}" for i in range(depth)], [f"up{i}" for i in range(depth - 1, -1, -1)]
         names = [*falls, "bottom", *(["merge"] if self.shared else []), *rises]
         blocks = [cast(_Block, block) for block in (*self.down, *self.merge, *self.up)]
@@ -179,7 +183,8 @@ class ModularUNet(Network):
 
     def inside(self, image: Tensor, masks: Tensor) -> Tensor:
         """See `Network.inside`: logits of the slices that have all of their neighbours in the image."""
-        x = image if self.shared else self._beside(image)
+        beside = self._beside(image)
+        x = image if self.shared else beside
         x = x if self.stem is None else self.stem(x)
         skips: list[Tensor] = []
         numbers = iter(self._numbers)
@@ -193,6 +198,7 @@ class ModularUNet(Network):
         for way, block in zip(self.grow, self.up, strict=True):
             x = block(way(x), skips.pop(), masks=masks, sites=self.sites, numbers=next(numbers))
         logits: Tensor = self.head(self.noise(x))
+        logits = logits if self.fine is None else logits + self.fine(beside)
         return logits if self.sites else repeated(logits, masks)
 
     def _beside(self, x: Tensor) -> Tensor:
@@ -236,13 +242,15 @@ def _sites(
     return tuple(sites), tuple(numbers)
 
 
-def _check(filters: int, depth: int, classes: int, dropout: float, noise: float, **named: str) -> None:
+def _check(filters: int, depth: int, fine: int, classes: int, dropout: float, noise: float, **named: str) -> None:
     """Raises TypeError where an option has no such value."""
     for name, value in named.items():
         if value not in KNOWN[name]:
             raise TypeError(f"{name} is one of {', '.join(KNOWN[name])}, not {value!r}")
     if filters < 1 or depth < 1 or classes < 2:
         raise TypeError(f"filters {filters} and depth {depth} are at least 1, classes {classes} at least 2")
+    if fine < 0:
+        raise TypeError(f"fine {fine} is a number of channels, 0 for none")
     if not 0 < dropout <= 1 or noise < 0:
         raise TypeError(
             f"dropout {dropout:g} is a share that is kept, above 0 and at most 1; noise {noise:g} at least 0"

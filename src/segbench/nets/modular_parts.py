@@ -150,6 +150,23 @@ def _times(count: int, reach: Triple) -> Triple:
     return z, y, x
 
 
+class Fine(nn.Module):
+    """Logits of what lies around each voxel alone: a convolution, ReLU, and a sum of its channels.
+
+    What a coarse network says of the voxels of one of its own is linear in its last features; where in them a boundary
+    lies is seen best in the grey values themselves.
+    """
+
+    def __init__(self, inputs: int, width: int, logits: int, reach: Triple) -> None:
+        super().__init__()
+        self.reach = reach
+        self.near, self.said = nn.Conv3d(inputs, width, kernel(reach)), nn.Conv3d(width, logits, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits [1 or B, K, Z, Y, X]."""
+        return self.said(torch.relu(self.near(pad(image, self.reach))))  # type: ignore[no-any-return]
+
+
 class Noise(nn.Module):
     """Gaussian noise while it trains, a function of a seed and a step; nothing otherwise, in a graph neither."""
 
