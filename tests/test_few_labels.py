@@ -2,12 +2,15 @@
 
 import re
 import shlex
+import tomllib
 
 import numpy as np
 import pytest
 import tifffile
+import tomli_w
 import torch
 from conftest import HERE, blobs, untrained
+from skimage.io import imsave
 from test_cli import refused
 
 from segbench import nets
@@ -19,9 +22,11 @@ from segbench.data.pool import Sample
 from segbench.nets import weights
 from segbench.recipe import read_toml
 from segbench.train import few, loop
+from segbench.train.checkpoint import State
 from segbench.train.labelled import labelled
 from segbench.train.losses import loss
 from segbench.train.recipe import LossRecipe, Recipe
+from segbench.train.release import release
 from segbench.train.start import said, started
 from segbench.zoo import find
 
@@ -56,30 +61,86 @@ def recipe_of(tiny, path):
     return few.recipe_for(tiny, str(tiny.path), read_manifest(path), path)
 
 
+@pytest.fixture(scope="module")
+def tiny_slices(tmp_path_factory):
+    """unet2d-composite with two filters, untrained."""
+    out = tmp_path_factory.mktemp("tiny-slices")
+    raw = tomllib.loads((HERE.parent / "train" / "unet2d-composite.toml").read_text())
+    raw["network"]["options"]["filters"] = 2
+    file = out / "recipe.toml"
+    file.write_text(tomli_w.dumps(raw))
+    recipe = read_toml(file, Recipe)
+    image = blobs((1, 32, 32))
+    state = State(step=1, seconds=1.0, history=[{"step": 1, "loss": 0.5, "learning_rate": 1e-3}])
+    sample = Sample("test", image, np.digitize(image, [-0.3, 0.3]).astype(np.uint8))
+    release(nets.build(recipe.network.kind, **recipe.network.options).eval(), recipe, file, state, [sample], out)
+    return find(str(out))
+
+
+def sections():
+    """Of the page: headings and what stands below them."""
+    parts = re.split(r"(?m)^## ", PAGE.read_text())
+    return {head: text for head, _, text in (part.partition("\n") for part in parts)}
+
+
+def blocks_of(text, kind):
+    return re.findall(rf"(?s)```{kind}\n(.*?)```", text)
+
+
+def run_commands(segbench, text, start):
+    """The `segbench` commands of a section, in order, with a tiny model as the start."""
+    commands = re.findall(r"^\$ segbench (.*)$", "\n".join(blocks_of(text, "console")), re.M)
+    for command in commands:
+        told = re.sub(r"--from \S+", f"--from {start} {SHORT}", command)
+        told += " --samples 2 --threads 1" if told.startswith(("eval", "predict")) else ""
+        code, _, err = segbench(*shlex.split(told))
+        assert code == 0, err
+    return [command.split()[0] for command in commands]
+
+
 def test_the_pages_commands_run(segbench, tiny, tmp_path, monkeypatch):
-    """Every command of the page, in order, with the tiny model as the start."""
     monkeypatch.chdir(tmp_path)
-    text = PAGE.read_text()
-    written = re.search(r"(?s)```toml\n(name = .*?)```", text)[1]
-    (tmp_path / "mine.toml").write_text(written)
+    text = sections()["One slice"]
+    (tmp_path / "mine.toml").write_text(blocks_of(text, "toml")[0])
     image = blobs((48, 40, 40))
     label = (image > 0).astype(np.uint8)
     label[20, :, :8] = 9
     tifffile.imwrite(tmp_path / "scan.tif", image)
     for z in (20, 40):
         tifffile.imwrite(tmp_path / f"slice-{z}.tif", label[z])
-    commands = re.findall(r"^\$ segbench (.*)$", "\n".join(re.findall(r"(?s)```console\n(.*?)```", text)), re.M)
-    assert [command.split()[0] for command in commands] == ["data", "train", "eval", "predict"]
-    for command in commands:
-        told = command.replace("--from vnet-battery", f"--from {tiny.path} {SHORT}")
-        told += " --samples 2 --threads 1" if told.startswith(("eval", "predict")) else ""
-        code, _, err = segbench(*shlex.split(told))
-        assert code == 0, err
+    assert run_commands(segbench, text, tiny.path) == ["data", "train", "eval", "predict"]
     card = find("runs/mine").card
     assert card.training.steps == 2
     assert card.training.start.startswith("tiny ")
     assert "20% of the labelled area" in card.training.validation
     assert (tmp_path / "runs" / "mine" / "recipe.toml").exists()
+
+
+def test_the_pages_measured_volume(segbench, tiny, tmp_path, monkeypatch):
+    """A volume in place of the woven composite, as many slices."""
+    monkeypatch.chdir(tmp_path)
+    text = sections()["A measured volume: the woven composite"]
+    (tmp_path / "woven.toml").write_text(blocks_of(text, "toml")[0])
+    image = blobs((150, 24, 24))
+    tifffile.imwrite(tmp_path / "image.tif", image)
+    tifffile.imwrite(tmp_path / "label.tif", np.digitize(image, [-0.3, 0.3]).astype(np.uint8))
+    (code,) = re.findall(r'python -c "(.*)"', text)
+    exec(code, {})
+    assert run_commands(segbench, text, tiny.path) == ["data", "train", "eval"]
+    assert find("runs/woven").card.network.kind == "vnet-battery"
+
+
+def test_the_pages_measured_slice(segbench, tiny_slices, tmp_path, monkeypatch):
+    """A slice in place of the one with glass fibres."""
+    monkeypatch.chdir(tmp_path)
+    text = sections()["A measured slice: glass fibre in a polymer"]
+    (tmp_path / "glass.toml").write_text(blocks_of(text, "toml")[0])
+    image = blobs((1, 48, 96))[0]
+    imsave(tmp_path / "image.png", (40 * np.clip(image, -3, 3) + 128).astype(np.uint8))
+    imsave(tmp_path / "label.png", np.digitize(image, [-0.3, 0.3]).astype(np.uint8), check_contrast=False)
+    exec(blocks_of(text, "python")[0], {})
+    assert run_commands(segbench, text, tiny_slices.path) == ["data", "train", "eval"]
+    assert find("runs/glass").card.classes == ("matrix", "fibre", "porosity")
 
 
 def test_labels_of_single_slices_are_found_in_the_volume(one_slice):

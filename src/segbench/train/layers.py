@@ -23,7 +23,7 @@ def layers(
     train, validation = _sample(parts.train, normalisation), _sample(parts.validation, normalisation)
     count = min(recipe.layers or len(train.image), len(train.image))
     first = (len(train.image) - count) // 2
-    return [_cut(train, first, first + count)], slabs(validation)
+    return [_cut(train, first, first + count)], slabs(validation)[: recipe.slabs]
 
 
 def slabs(whole: Sample) -> list[Sample]:

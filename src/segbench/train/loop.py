@@ -50,6 +50,8 @@ def recipe_hash(recipe: Recipe) -> str:
         left["normalisation"] = {"mode"}
     if recipe.loss.kind == "cross-entropy":
         left["loss"] = {"kind", "per_class"}
+    if isinstance(recipe.data, FibreRecipe) and recipe.data.slabs is None:
+        left["data"] = {"slabs"}
     return hashlib.sha256(recipe.model_dump_json(exclude=left).encode()).hexdigest()
 
 
@@ -90,8 +92,9 @@ def validation_logits(
     network.eval()
     with torch.inference_mode(), _autocast(recipe):
         for sample in samples:
-            logits = network(torch.from_numpy(sample.image)[None, None], drawn)
-            yield sample, logits.float().numpy()
+            image = torch.from_numpy(sample.image)[None, None]
+            # one by one: of all at once a volume at full resolution took 6 GB
+            yield sample, np.concatenate([network(image, one).float().numpy() for one in drawn.split(1)])
     network.train()
 
 

@@ -71,12 +71,14 @@ class FibreRecipe(Strict):
         source: The data set.
         domain: Of the volume.
         layers: Of the training layers only so many, side by side, from the middle; None for all.
+        slabs: So many slabs of 16 validation layers are validated on; None for all.
         seed: Of the volume.
     """
 
     source: Literal["fibre-composite"]
     domain: str = fibre.DOMAINS[0]
     layers: int | None = Field(default=None, ge=1)
+    slabs: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
 
     def check(self, classes: tuple[str, ...], crop: tuple[int, int, int], how: Augmentation) -> None:
