@@ -32,6 +32,7 @@ RANGES, README = "ranges.json", "README.md"
 IMAGES = 8
 SEED = 8  # of the masks; any but the benchmark's
 ROOM = 1.25  # scans reach further than phantoms
+VOXELS = 1 << 18  # of an image: every tensor of a network is held at once, of 16 layers of 320 x 320 that was 7 GB
 
 
 def measurable() -> bool:
@@ -70,6 +71,14 @@ def measure(graph: Path, images: Sequence[Float32], sites: Sequence[Site]) -> di
     return {name: (float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)}
 
 
+def _part(image: Float32) -> Float32:
+    """The first rows and columns of an image that is too large: halved while they stay multiples of 16."""
+    depth, high, wide = image.shape
+    while depth * high * wide > VOXELS and high % 32 == wide % 32 == 0:
+        high, wide = high // 2, wide // 2
+    return image[:, :high, :wide]
+
+
 def make(graph: Path, images: Sequence[Float32], sites: Sequence[Site], on: str = "") -> FileCard:
     """Measures on the first of the normalised `images` (Z, Y, X); writes `ranges.json` beside the graph.
 
@@ -79,7 +88,7 @@ def make(graph: Path, images: Sequence[Float32], sites: Sequence[Site], on: str 
         sites: Of its dropout.
         on: Where the images are from, if they are no phantoms.
     """
-    images = images[:IMAGES]
+    images = [_part(image) for image in images[:IMAGES]]
     tensors = {name: (ROOM * low, ROOM * high) for name, (low, high) in measure(graph, images, sites).items()}
     of = f"{len(images)} of {on}" if on else f"{len(images)} phantoms (version {PHANTOM_VERSION})"
     ranges = Ranges(on=f"{of}, times {ROOM}", tensors=tensors)

@@ -23,7 +23,11 @@ def layers(
     train, validation = _sample(parts.train, normalisation), _sample(parts.validation, normalisation)
     count = min(recipe.layers or len(train.image), len(train.image))
     first = (len(train.image) - count) // 2
-    return [_cut(train, first, first + count)], slabs(validation)[: recipe.slabs]
+    held = slabs(validation)
+    if recipe.validated is not None:
+        edge = slice(recipe.validated)
+        held = [Sample(held[0].domain, held[0].image[:, edge, edge], held[0].label[:, edge, edge])]
+    return [_cut(train, first, first + count)], held
 
 
 def slabs(whole: Sample) -> list[Sample]:
@@ -38,6 +42,13 @@ def said(recipe: FibreRecipe, layers: int) -> str:
     """What was trained on, in words."""
     volume = f"domain {recipe.domain}, version {FIBRE_VERSION}, seed {recipe.seed}"
     return f"{layers} layers of {recipe.source} ({volume})"
+
+
+def held_back(recipe: FibreRecipe, slabs: int) -> str:
+    """What was validated on, in words."""
+    if recipe.validated is not None:
+        return f"{recipe.validated} x {recipe.validated} of {DEEP} validation layers of {recipe.source}"
+    return f"{slabs} slabs of {DEEP} validation layers of {recipe.source}"
 
 
 def _sample(part: Layers, normalisation: Normalisation) -> Sample:

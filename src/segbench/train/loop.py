@@ -50,8 +50,8 @@ def recipe_hash(recipe: Recipe) -> str:
         left["normalisation"] = {"mode"}
     if recipe.loss.kind == "cross-entropy":
         left["loss"] = {"kind", "per_class"}
-    if isinstance(recipe.data, FibreRecipe) and recipe.data.slabs is None:
-        left["data"] = {"slabs"}
+    if isinstance(recipe.data, FibreRecipe) and recipe.data.validated is None:
+        left["data"] = {"validated"}
     return hashlib.sha256(recipe.model_dump_json(exclude=left).encode()).hexdigest()
 
 
@@ -94,7 +94,7 @@ def validation_logits(
         for sample in samples:
             image = torch.from_numpy(sample.image)[None, None]
             # one by one: of all at once a volume at full resolution took 6 GB
-            yield sample, np.concatenate([network(image, one).float().numpy() for one in drawn.split(1)])
+            yield sample, np.concatenate([network(image, one[None]).float().numpy() for one in drawn])
     network.train()
 
 
@@ -189,7 +189,7 @@ def fit(
             state.seconds = before + time.perf_counter() - start
             state.processor_s = used + time.process_time() - begun
             ends = state.step == last or state.processor_s >= budget
-            if state.step % recipe.validate_every == 0 or ends:
+            if state.step % recipe.validate_every == 0 or (ends and recipe.validate_every <= recipe.steps):
                 record |= validate(result, data[1], recipe)
             state.history.append(record)
             if state.step % recipe.checkpoint_every == 0 or ends:

@@ -99,7 +99,7 @@ class Recipe(Strict):
         calibrate: Fit a scale and a shift of the logits on the validation volumes; published models have none. Of two
             classes only.
         mean: What T samples have the mean taken of, see `zoo.card.Card`; of more than two classes only.
-        validate_every: Steps between validations.
+        validate_every: Steps between validations; more than `steps` for one after the training alone.
         checkpoint_every: Steps between checkpoints.
     """
 

@@ -130,7 +130,7 @@ def _held_back(recipe: Recipe, count: int) -> str:
     if isinstance(recipe.data, FibRecipe):
         return f"{count} validation slices of {recipe.data.source} ({recipe.data.split} split)"
     if isinstance(recipe.data, FibreRecipe):
-        return f"{count} slabs of {layers.DEEP} validation layers of {recipe.data.source}"
+        return layers.held_back(recipe.data, count)
     return f"{count} phantoms (version {PHANTOM_VERSION})"
 
 

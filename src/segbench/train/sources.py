@@ -71,14 +71,14 @@ class FibreRecipe(Strict):
         source: The data set.
         domain: Of the volume.
         layers: Of the training layers only so many, side by side, from the middle; None for all.
-        slabs: So many slabs of 16 validation layers are validated on; None for all.
+        validated: Edge of the square, of the first 16 validation layers, that is validated on; None for all of all.
         seed: Of the volume.
     """
 
     source: Literal["fibre-composite"]
     domain: str = fibre.DOMAINS[0]
     layers: int | None = Field(default=None, ge=1)
-    slabs: int | None = Field(default=None, ge=1)
+    validated: int | None = Field(default=None, ge=16, multiple_of=16)
     seed: int = Field(default=0, ge=0)
 
     def check(self, classes: tuple[str, ...], crop: tuple[int, int, int], how: Augmentation) -> None:
