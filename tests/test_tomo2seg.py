@@ -157,7 +157,7 @@ def recipes(tmp_path, monkeypatch):
 def test_recipes_name_no_split_where_the_data_has_one(recipes):
     jobs = {job.key: job for job in plan(STUDY, STUDY.scale_named("cpu"), STUDY.method, Path("runs"))}
     recipe = tomllib.loads(jobs[Key("layers-4", 1)].recipe)
-    assert recipe["data"] == {"source": "fibre-composite", "layers": 4}
+    assert recipe["data"] == {"source": "fibre-composite", "layers": 4, "validated": 96}
     assert (recipe["name"], recipe["seed"]) == ("layers-4", 1)
     assert tomllib.loads(jobs[Key("no-augmentation", 2)].recipe)["augmentation"] == {"symmetries": False}
     assert len({job.place for job in jobs.values()}) == len(jobs)
