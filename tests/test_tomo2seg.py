@@ -162,7 +162,7 @@ def test_recipes_name_no_split_where_the_data_has_one(recipes):
     assert tomllib.loads(jobs[Key("no-augmentation", 2)].recipe)["augmentation"] == {"symmetries": False}
     assert len({job.place for job in jobs.values()}) == len(jobs)
     naive = [job for job in jobs.values() if job.method.naive]
-    assert [job.method.naive for job in naive] == ["majority", "uniform", "bayes", "otsu", "forest"]
+    assert [job.method.naive for job in naive] == ["majority", "uniform", "bayes", "otsu", "forest", "slice-forest"]
     assert all(job.recipe is None and job.budget_s is None and job.fault is None for job in naive)
     assert not [key for key in jobs if key.split == "paper"]
 
@@ -229,15 +229,16 @@ def made(depth=6, seed=0, training=True) -> tuple[DataSet, Labelled]:
 def test_naive_methods_are_rows_with_blocks_that_add_up():
     data, case = made()
     rows = {one.model: one for one in naive_rows(data, case, None, 3, False, NAIVE, divided=True)}
-    assert list(rows) == list(NAIVE) == list(of_case(case))
+    assert list(rows) == list(NAIVE) == [*of_case(case), "slice-forest"]
     for one in rows.values():
         assert (one.kind, one.samples, one.model_hash) == ("baseline", 0, None)
         assert np.sum(one.blocks, axis=0).tolist() == np.array(one.confusion_truth).tolist()
     score = {name: one.metrics["miou_truth"] for name, one in rows.items()}
     assert score["forest"] > score["majority"]
     assert score["bayes"] > max(score["majority"], score["uniform"])
-    assert [rows[name].seed for name in NAIVE] == [None, 3, None, 3, None]
+    assert [rows[name].seed for name in NAIVE] == [None, 3, None, 3, None, 3]
     assert score["otsu"] > 0.5, "the darkest class is the third one"
+    assert score["slice-forest"] != score["forest"], "it does not look at other slices"
     inverted = {one.model: one for one in naive_rows(data, case, None, 3, True, ["bayes", "otsu"])}
     assert inverted["otsu"].metrics["miou_truth"] == pytest.approx(score["otsu"], abs=0.02)
     assert inverted["bayes"].metrics["miou_truth"] == pytest.approx(score["bayes"], abs=0.02)
@@ -253,7 +254,12 @@ def test_classes_are_ordered_by_their_grey_values():
 def test_data_that_does_not_say_what_is_trained_on_has_the_two_that_all_have():
     data, case = made(training=False)
     assert of_case(case) == ("otsu", "forest")
-    assert [one.model for one in naive_rows(data, case, None, 0, False, NAIVE)] == ["otsu", "forest", "uniform"]
+    assert [one.model for one in naive_rows(data, case, None, 0, False, NAIVE)] == [
+        "otsu",
+        "forest",
+        "uniform",
+        "slice-forest",
+    ]
 
 
 def test_a_forest_that_is_shown_several_slices_learns_from_all_of_them():
@@ -334,6 +340,7 @@ def test_a_run_collects_naive_rows_beside_trainings_that_failed(opened, recipes,
     assert names[0] == "2D, f0 = 16 (failed: there is no such network)"
     assert names[1:] == [
         "random forest",
+        "random forest, slice by slice",
         "Bayes per grey level",
         "Otsu",
         "majority class",

@@ -18,11 +18,14 @@ from segbench.rows import Row
 from segbench.volume import Float32, UInt8
 
 Grey = npt.NDArray[np.generic]
-Naive = Literal["otsu", "forest", "majority", "uniform", "bayes"]
+Naive = Literal["otsu", "forest", "majority", "uniform", "bayes", "slice-forest"]
 NAIVE: tuple[Naive, ...] = get_args(Naive)
 ALWAYS: tuple[Naive, ...] = ("otsu", "forest")
 """Those that every data set has; the others learn from its training part, or are there beside them."""
+STUDIED: tuple[Naive, ...] = ("slice-forest",)
+"""Those of studies alone: a forest none of whose features looks at another slice."""
 ENGINE = {"otsu": "scikit-image", "forest": "scikit-learn", "majority": "numpy", "uniform": "numpy", "bayes": "numpy"}
+ENGINE["slice-forest"] = ENGINE["forest"]
 TIMED = {
     "otsu": "threshold",
     "forest": "training on one slice, features and prediction",
@@ -30,11 +33,12 @@ TIMED = {
     "uniform": "drawing",
     "bayes": "histograms of the training part, and prediction",
 }
+TIMED["slice-forest"] = TIMED["forest"]
 
 
 def of_case(case: Labelled) -> tuple[Naive, ...]:
-    """Those that a case has: all of them where its data set says which part is trained on."""
-    return ALWAYS if case.training is None else NAIVE
+    """Those that `segbench eval` has beside a case: the most where its data set says which part is trained on."""
+    return ALWAYS if case.training is None else tuple(name for name in NAIVE if name not in STUDIED)
 
 
 def naive_rows(
@@ -55,7 +59,7 @@ def naive_rows(
         other: Another case of its domain, which a forest may learn from where this one is a single slice.
         seed: Of forest and dice.
         invert: The negative of the image is segmented.
-        names: Which methods; all but "otsu" and "forest" need the case's training part.
+        names: Which methods; all but "otsu" and the forests need the case's training part.
         divided: Rows have blocks, as those of models do.
     """
     image, classes = _grey(case, invert), len(data.classes)
@@ -77,9 +81,9 @@ def naive_rows(
             engine=ENGINE[name],
             device=processor(),
             precision="f32",
-            threads=cores() if name == "forest" else 1,
+            threads=cores() if "forest" in name else 1,
             samples=0,
-            seed=seed if name in ("forest", "uniform") else None,
+            seed=seed if "forest" in name or name == "uniform" else None,
             wall_s=seconds,
             timed=TIMED[name],
         )
@@ -95,9 +99,9 @@ def _segmented(
         return (found if known is None else priors.darkest_first(*known, classes)[found]), None
     if name == "uniform":
         return priors.uniform(classes, image.shape, seed), None
-    if name == "forest":
-        shown = shown_of(case, image, other, invert)
-        return None if shown is None else baselines.forest(image, shown, seed, cores(), stack=case.stack)
+    if "forest" in name:
+        shown, stack = shown_of(case, image, other, invert), case.stack or name == "slice-forest"
+        return None if shown is None else baselines.forest(image, shown, seed, cores(), stack=stack)
     if known is None:
         return None
     return (priors.majority(known[1], image.shape) if name == "majority" else priors.bayes(image, *known)), None
