@@ -15,6 +15,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tomli_w
 
@@ -25,13 +26,14 @@ from segbench.data.domains import DOMAINS
 from segbench.evaluate.carry_over import scores
 from segbench.evaluate.table import per_domain, viability_gap
 from segbench.io import write_tiff
-from segbench.metrics.overlap import mean
+from segbench.metrics.overlap import iou, mean, miou
 from segbench.rows import read_rows
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 PIP = "python -m pip install --dry-run --quiet --no-deps --no-index --no-build-isolation"
 SHORT = "--samples 2 --size 48"
+COMPOSITE = ("unet2d-composite-fast", "unet2d-composite", "unet25d-composite", "unet3d-composite")
 MINE = "--data mine.toml --root mine --domain all"  # `mine` is the stand-in for a user's own data, see `copy`
 
 # A command of the README, as a whole -> what is run instead; "{}" is the command itself, of repeated options the last
@@ -43,6 +45,7 @@ RULES = {
     r"segbench data (show|make) .*": "{} --size 48",
     r"segbench data check \S+( --root \S+)?( --json)?": "segbench data check mine.toml --root mine",
     r"segbench eval .*--data battery-fib": "{} --samples 2",  # simulated slices: there is no smaller one
+    r"segbench eval .*--data fibre-composite.*": "{} --domain aligned --samples 0",  # likewise
     r"segbench eval .*--data (?!battery16).*": f"{{}} {SHORT} {MINE}",
     r"segbench eval( .*)?": f"{{}} {SHORT} --domain Tesla",
     r"segbench compare .*": "segbench compare runs/int8 runs/int8",  # the release is of the whole benchmark
@@ -245,6 +248,19 @@ def test_the_table_of_three_phases_is_of_the_committed_rows():
         ]
         others = [cases[method, domain]["miou_human"] for method in ("forest", "otsu")]
         found.append([f"{value:.3f}" for value in (*own, *others)])
+    lines = [[cell.strip() for cell in line.split("|")[2:-1]] for line in block.splitlines()[2:]]
+    assert lines == found
+
+
+def test_the_table_of_composites_is_of_the_committed_rows():
+    block = re.search(r"<!-- composite -->\n(.*?)<!-- /composite -->", README, re.S)[1]
+    found = []
+    for name in COMPOSITE:
+        rows = read_rows(ROOT / "evaluate" / "results" / f"{name}-fibre-composite" / "rows.json")
+        (own,) = (np.array(row.confusion_truth) for row in rows if (row.model, row.domain) == (name, "aligned"))
+        (forest,) = (np.array(r.confusion_truth) for r in rows if (r.model, r.domain) == ("forest", "aligned"))
+        found.append([f"{value:.3f}" for value in (miou(own), *iou(own))])
+    found.append([f"{value:.3f}" for value in (miou(forest), *iou(forest))])
     lines = [[cell.strip() for cell in line.split("|")[2:-1]] for line in block.splitlines()[2:]]
     assert lines == found
 

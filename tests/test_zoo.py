@@ -24,10 +24,16 @@ from segbench.zoo.card import InputCard
 from segbench.zoo.reference import read_reference
 
 MODELS = ("vnet-battery", "vnet-sandia")
+COMPOSITE = ("unet2d-composite", "unet2d-composite-fast", "unet25d-composite", "unet3d-composite")
 
 
 @pytest.fixture(scope="module", params=MODELS)
 def model(request):
+    return find(request.param)
+
+
+@pytest.fixture(scope="module", params=(*MODELS, *COMPOSITE))
+def every(request):
     return find(request.param)
 
 
@@ -42,11 +48,11 @@ def test_a_reference_changes_no_hash(model):
 
 
 def test_the_zoo_holds_what_it_should():
-    assert set(MODELS) <= set(names())
+    assert {*MODELS, *COMPOSITE} <= set(names())
 
 
-def test_cards_fit_their_networks(model):
-    card = model.card
+def test_cards_fit_their_networks(every):
+    card = every.card
     network = nets.build(card.network.kind, **card.network.options)
     assert card.network.parameters == network.parameter_count()
     assert card.dropout == network.sites
@@ -55,7 +61,7 @@ def test_cards_fit_their_networks(model):
         network.border,
         network.fixed_tile,
     )
-    assert _halo_cost(model) <= 2.5, "the halo costs at most 2.5 times the useful voxels"
+    assert _halo_cost(every) <= 2.5, "the halo costs at most 2.5 times the useful voxels"
     assert card.results, "what the model reaches stands in its card"
     assert card.limits
 
@@ -81,9 +87,9 @@ def test_one_multiple_means_all_three_axes(written, meant):
             validate(card | {"multiple": wrong}, InputCard, "card")
 
 
-def test_graphs_are_alive_repeatable_and_the_network_of_the_weights(model):
-    check(model.graph)
-    made = verify_model(model)
+def test_graphs_are_alive_repeatable_and_the_network_of_the_weights(every):
+    check(every.graph)
+    made = verify_model(every)
     assert {each.status for each in made if each.name != "lint"} == {"passed"}
     (alive,) = (each for each in made if each.name == "liveness")
     assert min(alive.numbers.values()) > 0.01

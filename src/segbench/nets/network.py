@@ -39,8 +39,8 @@ class Network(nn.Module):
         return self(image, masks)  # type: ignore[no-any-return]
 
     def parameter_count(self) -> int:
-        """Trainable parameters."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+        """Trainable parameters, also of a copy that is not trained, as the average of weights is."""
+        return sum(p.numel() for p in self.parameters())
 
     def folded(self) -> "Network":
         """The same function for inference, with what can be folded folded; by default the network itself."""
