@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 
 import numpy as np
@@ -306,3 +308,35 @@ def test_what_is_asked_for_has_to_be_whole(segbench, tiny, one_slice):
 def test_an_evaluation_says_that_it_needs_whole_labels(segbench, tiny, one_slice):
     one_slice.write_text(one_slice.read_text().replace('split = "train"', 'split = "test"'))
     refused(segbench("eval", "--zoo", tiny.path, "--data", one_slice), "voxels without a label")
+
+
+SCRIPT = [sys.executable, str(PAGE.parent / "few_labels.py"), "page"]
+
+
+def test_the_pages_table_is_of_its_record(tmp_path):
+    assert subprocess.run([*SCRIPT, str(PAGE), "--check"], check=False).returncode == 0, (
+        "python docs/few_labels.py page docs/few-labels.md"
+    )
+    other = tmp_path / "few-labels.md"
+    other.write_text(re.sub(r"\| forest \| 0\.\d+", "| forest | 0.123", PAGE.read_text(), count=1))
+    assert subprocess.run([*SCRIPT, str(other), "--check"], check=False).returncode == 1
+
+
+def test_the_measured_sets_are_as_the_page_says(real, tmp_path):
+    """Nothing that is tested on is learned from."""
+    sys.path.insert(0, str(PAGE.parent))
+    try:
+        import few_labels
+    finally:
+        sys.path.pop(0)
+    for name in few_labels.SETS:
+        found = read_manifest(few_labels.manifest(name, real, tmp_path / name))
+        (learned,) = found.cases(None, None, "train")
+        shown = few_labels.shown_of(learned)
+        known = load_case(learned).label != UNLABELLED
+        assert known.sum() == shown.labels.size
+        assert (load_case(learned).label[known] == shown.labels.ravel()).all()
+        for case in found.cases(None, None, "test"):
+            assert (case.image, case.case.z) != (learned.image, learned.case.z)
+            if case.image == learned.image:
+                assert case.case.z[0] >= learned.case.z[1]

@@ -22,7 +22,8 @@ BUDGET_S = 1200.0
 """Processor time in seconds: 5 minutes on 4 cores."""
 RECIPE = "recipe.toml"
 STEPS = {2: 1500, 3: 400}
-"""Of slices and of volumes; not chosen by measurement yet, and so are the numbers below (docs/few-labels.md)."""
+"""Of slices and of volumes. First guesses, as are the numbers below: they do on four measured sets (docs/few-labels.md),
+and were not tuned on them."""
 RATE = 1e-3
 BATCH = {2: 8, 3: 2}
 CROP = {2: 96, 3: 64}
