@@ -22,8 +22,8 @@ BUDGET_S = 1200.0
 """Processor time in seconds: 5 minutes on 4 cores."""
 RECIPE = "recipe.toml"
 STEPS = {2: 1500, 3: 400}
-"""Of slices and of volumes. First guesses, as are the numbers below: measured on four sets (docs/few-labels.md), and not
-tuned on them."""
+"""Of slices and of volumes. First guesses, as are the numbers below: measured on four sets (docs/few-labels.md),
+and not tuned on them."""
 RATE = 1e-3
 BATCH = {2: 8, 3: 2}
 CROP = {2: 96, 3: 64}
