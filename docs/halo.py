@@ -40,7 +40,7 @@ def tiled(card: Card, core: tuple[int, int, int], halo: tuple[int, int, int]) ->
 
 
 def changes(name: str, axis: str, edge: int, samples: int) -> list[Change]:
-    """One for each halo that the model's multiple allows."""
+    """One for each of `HALOS`."""
     model, image = find(name), fibre.split(fibre.load(fibre.DOMAINS[0])).test.image
     volume = Volume(image[:LAYERS] if axis == "yx" else image[:, :SIDE, :SIDE], source=name)
     engine, need = start(model), model.card.input

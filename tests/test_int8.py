@@ -270,3 +270,17 @@ def test_a_processor_without_integers_is_told(tiny, monkeypatch):
     monkeypatch.setattr("openvino.Core", Core)
     with pytest.raises(EngineError, match="this processor has no int8 instructions; use --precision f32"):
         start(tiny, "openvino", "int8")
+
+
+def test_ranges_of_a_large_image_are_those_of_a_part_of_it(tiny, tmp_path, monkeypatch):
+    """All tensors of an image are held at once."""
+    monkeypatch.setattr(ranges, "VOXELS", 16**3)
+    shutil.copy(tiny.graph, tmp_path / "model.onnx")
+    image = blobs((16, 32, 64), seed=3)
+    image[:, 16:] *= 100
+    made = ranges.make(tmp_path / "model.onnx", [image], tiny.card.dropout)
+    found = read_json(tmp_path / made.path, Ranges)
+    alone = ranges.measure(tmp_path / "model.onnx", [image[:, :16, :32]], tiny.card.dropout)
+    assert {name: high / ranges.ROOM for name, (_, high) in found.tensors.items()} == pytest.approx(
+        {name: high for name, (_, high) in alone.items()}, rel=1e-5
+    )

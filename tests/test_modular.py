@@ -11,6 +11,7 @@ from test_thin import exported, shaken
 
 from segbench import nets
 from segbench.data.augmentation import Augmentation, crop
+from segbench.data.fibre import Layers, Split
 from segbench.data.pool import Sample
 from segbench.engines import start
 from segbench.errors import InputError
@@ -350,3 +351,18 @@ def test_recipes_of_layers_say_in_one_line_what_is_wrong(tmp_path, old, new, mes
     with pytest.raises(InputError, match=message) as caught:
         read_toml(path, Recipe)
     assert "\n" not in str(caught.value)
+
+
+def test_validation_can_be_a_part_of_the_layers(monkeypatch):
+    image = blobs((64, 64, 64))
+    part = Layers(image, (image > 0).astype(np.uint8), 0, 63)
+    monkeypatch.setattr(layers.fibre, "load", lambda *_: None)
+    monkeypatch.setattr(layers.fibre, "split", lambda _: Split(part, part, part))
+    recipe = read_toml(HERE.parent / "train" / "unet2d-composite.toml", Recipe)
+    _, whole = layers.layers(recipe.data, recipe.normalisation)
+    data = recipe.data.model_copy(update={"validated": 32})
+    _, (only,) = layers.layers(data, recipe.normalisation)
+    assert [sample.image.shape for sample in whole] == [(16, 64, 64)] * 4
+    assert np.array_equal(only.image, whole[0].image[:, :32, :32])
+    assert only.label.shape == (16, 32, 32)
+    assert "32 x 32 of 16" in layers.held_back(data, 1)

@@ -22,6 +22,7 @@ Naive = Literal["otsu", "forest", "majority", "uniform", "bayes", "slice-forest"
 NAIVE: tuple[Naive, ...] = get_args(Naive)
 ALWAYS: tuple[Naive, ...] = ("otsu", "forest")
 """Those that every data set has; the others learn from its training part, or are there beside them."""
+FORESTS = ("forest", "slice-forest")
 STUDIED: tuple[Naive, ...] = ("slice-forest",)
 """Those of studies alone: a forest none of whose features looks at another slice."""
 ENGINE = {"otsu": "scikit-image", "forest": "scikit-learn", "majority": "numpy", "uniform": "numpy", "bayes": "numpy"}
@@ -81,9 +82,9 @@ def naive_rows(
             engine=ENGINE[name],
             device=processor(),
             precision="f32",
-            threads=cores() if "forest" in name else 1,
+            threads=cores() if name in FORESTS else 1,
             samples=0,
-            seed=seed if "forest" in name or name == "uniform" else None,
+            seed=seed if name in (*FORESTS, "uniform") else None,
             wall_s=seconds,
             timed=TIMED[name],
         )
@@ -99,7 +100,7 @@ def _segmented(
         return (found if known is None else priors.darkest_first(*known, classes)[found]), None
     if name == "uniform":
         return priors.uniform(classes, image.shape, seed), None
-    if "forest" in name:
+    if name in FORESTS:
         shown, stack = shown_of(case, image, other, invert), case.stack or name == "slice-forest"
         return None if shown is None else baselines.forest(image, shown, seed, cores(), stack=stack)
     if known is None:
