@@ -297,6 +297,16 @@ def opened(monkeypatch):
     return data
 
 
+def test_as_many_layers_are_scored_as_a_scale_allows(opened, tmp_path):
+    (whole,) = measuring.scored(naive_task(tmp_path, "otsu"))
+    (part,) = measuring.scored(naive_task(tmp_path, "otsu", layers=4))
+    assert (whole.image.shape[0], part.image.shape[0], part.truth.shape, part.human.shape[0]) == (6, 4, (4, 36, 36), 4)
+    assert np.array_equal(part.truth, whole.truth[:4])
+    assert part.hash != whole.hash, "rows of them are not of the same case"
+    (row,) = measuring.without_network(naive_task(tmp_path, "otsu", layers=4), "otsu").rows
+    assert np.sum(row.confusion_truth) == 4 * 36 * 36
+
+
 def test_a_worker_measures_what_needs_no_network_once(opened, tmp_path):
     place = tmp_path / "bayes"
     task = naive_task(place, "bayes")

@@ -25,6 +25,7 @@ class Scale(Strict):
         seeds: At most so many seeds of a method; None for all.
         splits: Which splits are trained on.
         domains: On at most so many of the data's domains it is evaluated; None for all.
+        layers: At most so many layers of every volume are scored, and timed; None for all.
         options: Set over the recipe of every network, by dotted keys.
         stored: Whether rows may be kept in `evaluate/results`.
     """
@@ -35,6 +36,7 @@ class Scale(Strict):
     seeds: int | None = Field(default=None, ge=1)
     splits: tuple[SplitName, ...] = SPLITS
     domains: int | None = Field(default=None, ge=1)
+    layers: int | None = Field(default=None, ge=1)
     options: dict[str, Any] = {}
     stored: bool = True
 

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
+from segbench.data.case import array_hash
 from segbench.engines import Engine, start
 from segbench.errors import InputError
-from segbench.evaluate.cases import open_data
+from segbench.evaluate.cases import DataSet, Labelled, open_data
 from segbench.evaluate.eval import evaluate
 from segbench.evaluate.findings import Findings, findings
 from segbench.evaluate.measured import Measured, Speed, Trained, compact, trained
@@ -36,12 +38,32 @@ def measure(model: Model, task: Task) -> Measured:
         InputError: The data cannot be made.
     """
     engine = start(model, threads=1)
-    rows = tuple(
-        row for domain in open_data(task.data).domains[: task.domains] for row in _rows(model, engine, task, domain)
-    )
+    rows = tuple(_rows(model, engine, task))
     found = _findings(model, engine, task) if task.findings else None
     speed = _speed(model, engine, task) if task.speed else None
     return Measured(task.key, compact(rows), trained(task.key, model.card, task.budget_s), found, speed)
+
+
+def scored(task: Task) -> DataSet:
+    """What a task is scored on: its data, or as many domains of it and layers of each volume as its scale allows.
+
+    Raises:
+        UnknownNameError: There is no such data set.
+    """
+    data = open_data(task.data)
+
+    def load(domain: str) -> Iterator[Labelled]:
+        for case in data.load(domain):
+            yield case if task.layers is None else _first_layers(case, task.layers)
+
+    return replace(data, domains=data.domains[: task.domains], load=load)
+
+
+def _first_layers(case: Labelled, layers: int) -> Labelled:
+    image, human = case.image.data[:layers], case.human[:layers]
+    truth = None if case.truth is None else case.truth[:layers]
+    hash_ = array_hash(part for part in (image, truth, human) if part is not None)
+    return replace(case, image=replace(case.image, data=image), human=human, truth=truth, hash=hash_)
 
 
 def without_network(task: Task, name: Naive) -> Measured:
@@ -50,8 +72,8 @@ def without_network(task: Task, name: Naive) -> Measured:
     Raises:
         InputError: The data does not say what it is trained on, which the method learns from.
     """
-    data = open_data(task.data)
-    cases = [case for domain in data.domains[: task.domains] for case in data.cases(domain)]
+    data = scored(task)
+    cases = list(data)
     rows = [row for case in cases for row in naive_rows(data, case, None, task.seed, False, [name], divided=True)]
     if len(rows) < len(cases):
         raise InputError(
@@ -66,7 +88,7 @@ def without_network(task: Task, name: Naive) -> Measured:
 
 def _speed(model: Model, engine: Engine, task: Task) -> Speed:
     """Processor time of a part of the first test volume, after a pass that compiles what has to be compiled."""
-    case = next(iter(open_data(task.data)))
+    case = next(iter(scored(task)))
     deep, high, wide = TIMED
     image = np.asarray(case.image.data[:deep, :high, :wide])
     volume, spent = Volume(image, source=case.image.source), {}
@@ -80,13 +102,15 @@ def _speed(model: Model, engine: Engine, task: Task) -> Speed:
     )  # fmt: skip
 
 
-def _rows(model: Model, engine: Engine, task: Task, domain: str) -> Iterator[Row]:
-    for row in evaluate(model, engine, open_data(task.data, domain), task.samples, SEED):
-        if row.kind != "case":
-            return  # the baselines of `segbench eval` are the same for all methods: they are not computed again
-        yield row.model_copy(update={"card": card_hash(model.card)})
+def _rows(model: Model, engine: Engine, task: Task) -> Iterator[Row]:
+    data = scored(task)
+    for domain in data.domains:
+        for row in evaluate(model, engine, replace(data, domains=(domain,)), task.samples, SEED):
+            if row.kind != "case":
+                break  # the baselines of `segbench eval` are the same for all methods: they are not computed again
+            yield row.model_copy(update={"card": card_hash(model.card)})
 
 
 def _findings(model: Model, engine: Engine, task: Task) -> Findings:
-    case = next(iter(open_data(task.data)))
+    case = next(iter(scored(task)))
     return findings(mean_logits(case.image, model.card, engine, task.samples, SEED), case.human)

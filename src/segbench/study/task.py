@@ -32,6 +32,7 @@ class Task(Strict):
         naive: The method without a network that it is; None where there is a model.
         speed: Whether its model is timed.
         domains: On at most so many of the data's domains it is evaluated; None for all.
+        layers: At most so many layers of every volume are scored, and timed; None for all.
     """
 
     kind: Literal["train and measure"] = "train and measure"
@@ -51,6 +52,7 @@ class Task(Strict):
     naive: Naive | None = None
     speed: bool = False
     domains: int | None = None
+    layers: int | None = None
 
     @property
     def key(self) -> Key:
@@ -77,6 +79,7 @@ def task(job: Job, study: Study, scale: Scale, needed: Path | None) -> Task:
         naive=job.method.naive,
         speed=job.method.speed,
         domains=scale.domains,
+        layers=scale.layers,
     )
 
 

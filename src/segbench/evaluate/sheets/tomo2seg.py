@@ -90,8 +90,9 @@ def caption(shown: Sequence[Line], found: Collection) -> tuple[str, ...]:
     seeds = "; ".join(
         f"{line.title}: {', '.join(str(one.key.seed) for one in line.measured)}" for line in shown if line.measured
     )
+    part = "" if scale.layers is None else f"; the first {scale.layers} test layers"
     said = [
-        f"scale {found.scale}: {budget}; trained on {devices}; T = {samples}",
+        f"scale {found.scale}: {budget}; trained on {devices}; T = {samples}{part}",
         f"seeds: {seeds}; intervals are over trainings where there are {TRAININGS}, else over blocks of the test "
         "layers of one training",
     ]
