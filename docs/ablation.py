@@ -17,6 +17,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import marked
 import numpy as np
 import torch
 from scipy.ndimage import label as components
@@ -228,10 +229,7 @@ def page(out: Path, to: Path) -> None:
     """Writes the table between the marks of the page `to`, and its figure beside it."""
     rows = json.loads((out / "rows.json").read_text())
     arms = [arm for arm in ARMS if sum(row["arm"] == arm for row in rows) > 1]
-    begin, end = "<!-- table -->", "<!-- /table -->"
-    before, _, rest = to.read_text().partition(begin)
-    _, _, after = rest.partition(end)
-    to.write_text("\n".join([before + begin, "", *lines(rows, arms), "", end + after]))
+    marked.write(to, lines(rows, arms))
     picture(rows, arms, to.parent / "img" / "ablation.png")
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import marked
 import numpy as np
 from scipy.stats import binomtest
 
@@ -20,7 +21,6 @@ from segbench.data import pool
 from segbench.data.domains import DOMAINS
 from segbench.engines import start
 from segbench.evaluate.conformal import Block, above, below, blocks, fit, plan_of
-from segbench.io import write_bytes
 from segbench.metrics.conformal import GRID, controlled, of_samples, surely_controlled
 from segbench.predict.bounds import share_interval
 from segbench.zoo import Model, find
@@ -28,7 +28,6 @@ from segbench.zoo.findings import ConformalCard
 
 HERE = Path(__file__).resolve().parent
 RECORDS, PAGE = HERE.parent / "runs" / "conformal" / "blocks.jsonl", HERE / "conformal.md"
-BEGIN, END = "<!-- table -->\n", "<!-- /table -->\n"
 CHUNK = 20
 DELTA = 0.1
 
@@ -158,8 +157,7 @@ def _with_confidence(found: Sequence[Block], card: ConformalCard) -> str:
 
 def page(model: Model) -> None:
     """Writes the table into the page."""
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    write_bytes(PAGE, before + BEGIN + table(model) + END + rest.partition(END)[2])
+    marked.write(PAGE, table(model).rstrip("\n").split("\n"))
 
 
 def main() -> None:

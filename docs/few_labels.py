@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import marked
 import numpy as np
 import numpy.typing as npt
 import tomli_w
@@ -36,7 +37,6 @@ from segbench.zoo import find
 
 HERE = Path(__file__).resolve().parent
 ROWS = HERE / "few-labels.json"
-BEGIN, END = "<!-- table -->", "<!-- /table -->"
 SAMPLES = 16
 SEED = 0
 """Of masks and forest; the training's is that of every recipe that `segbench train --from` makes."""
@@ -221,13 +221,6 @@ def lines() -> list[str]:
     ]
 
 
-def written(text: str) -> str:
-    """A page with its block made again."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return "\n".join([before + BEGIN, "", *lines(), "", END + after])
-
-
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -244,11 +237,7 @@ def main() -> int:
     if asked.command == "measure":
         measure(asked.real, asked.out, asked.set or list(SETS), asked.jobs, asked.threads)
         return 0
-    text = asked.page.read_text(encoding="utf-8")
-    if asked.check:
-        return int(written(text) != text)
-    asked.page.write_text(written(text), encoding="utf-8")
-    return 0
+    return marked.write(asked.page, lines(), check=asked.check)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from statistics import median
 from time import perf_counter, process_time
 from typing import Any
 
+import marked
 import numpy as np
 import numpy.typing as npt
 import skimage
@@ -45,7 +46,6 @@ PICTURES = {
     "photograph": ("camera", "coins", "moon"),
     "other modality": ("cell", "phantom"),
 }
-BEGIN, END = "<!-- table -->", "<!-- /table -->"
 
 
 def known(real: Path | None) -> Iterator[tuple[str, Grey]]:
@@ -188,9 +188,7 @@ def _auroc(base: list[float], scores: list[float]) -> float:
 
 def page(out: Path, to: Path) -> None:
     """Writes the table between the marks of the page `to`."""
-    before, _, rest = to.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    to.write_text("\n".join([before + BEGIN, "", *lines(json.loads(out.read_text())), "", END + after]))
+    marked.write(to, lines(json.loads(out.read_text())))
 
 
 def cost(model: Model, engine: str, threads: int, samples: int, rounds: int) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import marked
 import numpy as np
 
 Rows = Sequence[dict[str, Any]]
@@ -104,16 +105,13 @@ def picture(rows: Rows, path: Path) -> None:
 
 def written(rows: Rows, text: str) -> str:
     """The page `text` with the tables of these rows between its marks."""
-    begin, end = "<!-- tables -->", "<!-- /tables -->"
-    before, _, rest = text.partition(begin)
-    _, _, after = rest.partition(end)
-    parts = [before + begin, ""]
+    parts = []
     for where in SETS:
         found = table(rows, where)
         if len(found) > 2:
             parts += [f"**{where}**", "", *found, ""]
-    parts += [f"**{CHOSEN}, T = 16, against Bernoulli everywhere, T = 64**", "", *losses(rows, CHOSEN), ""]
-    return "\n".join([*parts, end + after])
+    parts += [f"**{CHOSEN}, T = 16, against Bernoulli everywhere, T = 64**", "", *losses(rows, CHOSEN)]
+    return marked.between(text, parts, "tables")
 
 
 def page(rows: Rows, to: Path) -> None:

@@ -10,11 +10,12 @@ import argparse
 import sys
 from pathlib import Path
 
+import marked
+
 from segbench.evaluate.definitions import definition
 from segbench.evaluate.harness import make
 from segbench.evaluate.sheet import Sheet
 
-BEGIN, END = "<!-- table -->", "<!-- /table -->"
 NAME = "matphase-claims"
 
 
@@ -26,24 +27,13 @@ def lines(sheets: tuple[Sheet, ...]) -> list[str]:
     return [*table, "", *(f"- {note}" for note in sheet.remarks)]
 
 
-def written(text: str) -> str:
-    """A page with its block made again."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return "\n".join([before + BEGIN, "", *lines(make(NAME, definition(NAME)).sheets), "", END + after])
-
-
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--page", type=Path, required=True)
     parser.add_argument("--check", action="store_true")
     asked = parser.parse_args()
-    text = asked.page.read_text(encoding="utf-8")
-    if asked.check:
-        return int(written(text) != text)
-    asked.page.write_text(written(text), encoding="utf-8")
-    return 0
+    return marked.write(asked.page, lines(make(NAME, definition(NAME)).sheets), check=asked.check)
 
 
 if __name__ == "__main__":
