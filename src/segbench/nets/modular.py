@@ -101,8 +101,8 @@ class ModularUNet(Network):
         coarse: So many voxels along each axis (1, 2 or 4; one number, or three for Z, Y and X) are one of the finest
             level, by a strided convolution before it all and a transposed one as the head. The paper has no such
             variant; at 2 a slice is a quarter of the work. Networks of slices keep all slices.
-        fine: Channels of a second way beside a coarse network, which sees every voxel: a convolution of the image,
-            ReLU, and logits that are added. 0 is none, as in the paper.
+        fine: Channels of a head that sees every voxel: the last features, as fine as the image again, and a convolution
+            of the image are added, then convolved once more. 0 is none, as in the paper.
         shared_encoder: 2.5-D alone: encodes slices one by one, the bottom's block too, and joins their features after.
         classes: Two share one logit, more have a logit each.
 
@@ -164,8 +164,10 @@ class ModularUNet(Network):
         )
         self.noise = Noise(noise)
         logits = 1 if classes == 2 else classes
-        self.head = (nn.ConvTranspose3d if coarser else nn.Conv3d)(widths[0], logits, step, step)
-        self.fine = Fine(slices, fine, logits, self.reach) if fine else None
+        plain = nn.ConvTranspose3d if coarser else nn.Conv3d
+        self.head: nn.Module = (
+            Fine(widths[0], slices, fine, logits, self.reach, step) if fine else plain(widths[0], logits, step, step)
+        )
         falls, rises = [f"down{i}" for i in range(depth)], [f"up{i}" for i in range(depth - 1, -1, -1)]
         names = [*falls, "bottom", *(["merge"] if self.shared else []), *rises]
         blocks = [cast(_Block, block) for block in (*self.down, *self.merge, *self.up)]
@@ -197,8 +199,8 @@ class ModularUNet(Network):
             x = block(x, masks=masks, sites=self.sites, numbers=next(numbers))
         for way, block in zip(self.grow, self.up, strict=True):
             x = block(way(x), skips.pop(), masks=masks, sites=self.sites, numbers=next(numbers))
-        logits: Tensor = self.head(self.noise(x))
-        logits = logits if self.fine is None else logits + self.fine(beside)
+        x = self.noise(x)
+        logits: Tensor = self.head(x, beside) if isinstance(self.head, Fine) else self.head(x)
         return logits if self.sites else repeated(logits, masks)
 
     def _beside(self, x: Tensor) -> Tensor:

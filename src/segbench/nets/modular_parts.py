@@ -151,20 +151,24 @@ def _times(count: int, reach: Triple) -> Triple:
 
 
 class Fine(nn.Module):
-    """Logits of what lies around each voxel alone: a convolution, ReLU, and a sum of its channels.
+    """Head of a coarse network: what it says is joined with the grey values around each voxel, then convolved.
 
-    What a coarse network says of the voxels of one of its own is linear in its last features; where in them a boundary
-    lies is seen best in the grey values themselves.
+    Where in a voxel of a coarse network a boundary lies is seen best in the grey values themselves, which boundary it is
+    in the features. Logits of either added do worse: porosity has an IoU of .654 so, of .703 joined (1500 steps).
     """
 
-    def __init__(self, inputs: int, width: int, logits: int, reach: Triple) -> None:
+    def __init__(self, inputs: int, slices: int, width: int, logits: int, reach: Triple, step: Triple) -> None:
         super().__init__()
         self.reach = reach
-        self.near, self.said = nn.Conv3d(inputs, width, kernel(reach)), nn.Conv3d(width, logits, 1)
+        self.up = nn.ConvTranspose3d(inputs, width, step, step)
+        self.near = nn.Conv3d(slices, width, kernel(reach))
+        self.both = nn.Conv3d(width, width, kernel(reach))
+        self.said = nn.Conv3d(width, logits, 1)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits [1 or B, K, Z, Y, X]."""
-        return self.said(torch.relu(self.near(pad(image, self.reach))))  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, image: Tensor) -> Tensor:
+        """Logits [T, K, Z, Y, X] of coarse features [T, ...] and of the image [1 or T, slices, Z, Y, X]."""
+        joined = torch.relu(self.up(x) + self.near(pad(image, self.reach)))
+        return self.said(torch.relu(self.both(pad(joined, self.reach))))  # type: ignore[no-any-return]
 
 
 class Noise(nn.Module):
