@@ -153,8 +153,8 @@ def _times(count: int, reach: Triple) -> Triple:
 class Fine(nn.Module):
     """Head of a coarse network: what it says is joined with the grey values around each voxel, then convolved.
 
-    Where in a voxel of a coarse network a boundary lies is seen best in the grey values themselves, and which one it is in
-    the features. Logits of either added do worse: porosity has an IoU of .654 so, of .703 joined (1500 steps).
+    Where in a voxel of a coarse network a boundary lies is seen best in the grey values themselves, and which one it is
+    in the features. Logits of either added do worse: porosity has an IoU of .654 so, of .703 joined (1500 steps).
     """
 
     def __init__(self, inputs: int, slices: int, width: int, logits: int, reach: Triple, step: Triple) -> None:
