@@ -146,3 +146,20 @@ def test_features_of_a_paraboloid_are_its_derivatives():
         assert gradient == pytest.approx(0, abs=0.02)
         assert laplacian == pytest.approx(12, rel=0.01)
         assert eigen == pytest.approx([6, 4, 2], rel=0.01)
+
+
+@pytest.mark.parametrize("stack", [False, True])
+def test_of_a_deep_volume_only_what_the_shown_slices_see_is_looked_at(stack, monkeypatch):
+    image = np.random.default_rng(3).normal(size=(2 * baselines.REACH + 30, 9, 8)).astype(np.float32)
+    shown = LabelledSlice(image, (baselines.REACH + 10, baselines.REACH + 14), np.zeros((2, 9, 8), np.uint8))
+    looked, features = [], baselines.features
+    monkeypatch.setattr(baselines, "features", lambda *asked: looked.append(features(*asked)) or looked[-1])
+    with ThreadPoolExecutor(1) as pool:
+        near = baselines._shown(shown, pool, stack)
+        whole = features(image, pool, stack)
+    assert len(looked[0][0]) == 2 * baselines.REACH + 5 < len(image)
+    assert np.array_equal(near, whole[:, list(shown.z)])
+    if not stack:
+        monkeypatch.setattr(baselines, "REACH", baselines.REACH // 2)
+        with ThreadPoolExecutor(1) as pool:
+            assert not np.array_equal(baselines._shown(shown, pool, stack), near), "it looks further than that"

@@ -3,6 +3,7 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,10 @@ from segbench.volume import Float32, UInt8
 
 SCALES = (1.0, 2.0, 4.0, 8.0)
 """Standard deviations of the Gaussians in voxels."""
+CUT = 3.0
+"""A Gaussian ends so many of its standard deviations away."""
+REACH = sum(round(CUT * (b**2 - a**2) ** 0.5) for a, b in pairwise((0.0, *SCALES))) + 2
+"""Voxels that a feature looks away, along each axis; a second derivative adds two."""
 
 TREES, LEAF, DEPTH = 60, 8, 14
 MOST = 1 << 15
@@ -105,12 +110,16 @@ def forest(
     classes, target = np.unique(training.labels, return_inverse=True)
     labels, probability = np.empty(image.shape, np.uint8), np.empty(image.shape, np.float32)
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        shown = features(training.image, pool, stack)
-        table = shown if training.image is image else features(image, pool, stack)
+        if training.image is image:
+            table = features(image, pool, stack)
+            shown = table[:, training.z]
+        else:
+            shown = _shown(training, pool, stack)
+            table = features(image, pool, stack)
         model = RandomForestClassifier(
             TREES, min_samples_leaf=LEAF, max_depth=DEPTH, random_state=seed, n_jobs=threads or -1
         )
-        seen = shown[:, training.z].reshape(len(shown), -1).T
+        seen = shown.reshape(len(shown), -1).T
         chosen = np.random.default_rng(seed).permutation(len(seen))[:MOST]
         model.fit(seen[chosen], target.ravel()[chosen])
         # A float sum depends on its order, so threads share out voxels: the trees add up in one order.
@@ -132,23 +141,36 @@ def forest(
     return labels, np.clip(probability, 0, 1, out=probability)
 
 
-def features(image: npt.NDArray[np.generic], pool: ThreadPoolExecutor, stack: bool = False) -> Float32:
+def _shown(training: LabelledSlice, pool: ThreadPoolExecutor, stack: bool) -> Float32:
+    """Features (F, ...) of the labelled slices: of a deep volume no more is looked at than these see."""
+    which = training.z if isinstance(training.z, tuple) else (training.z,)
+    first, last = max(0, min(which) - REACH), max(which) + 1 + REACH
+    found = features(training.image, pool, stack, slice(first, last))
+    return found[:, training.z - first if isinstance(training.z, int) else [z - first for z in which]]
+
+
+def features(
+    image: npt.NDArray[np.generic], pool: ThreadPoolExecutor, stack: bool = False, part: slice = slice(None)
+) -> Float32:
     """What the forest sees of each voxel.
 
     Args:
         image: Grey values (Z, Y, X).
         pool: What computes them.
         stack: Each slice is z-scored and looked at by itself.
+        part: Slices that are looked at, once all of them are z-scored; what lies at its ends, less than `REACH` from
+            slices that are there, is not what it is with all of them.
 
     Returns:
         Float32 of shape (F, Z, Y, X): the z-scored grey value, then at each scale the smoothed grey value,
         the length of its gradient, its Laplacian and the eigenvalues of its Hessian in descending order.
     """
     grey = _finite(image).astype(np.float32)
-    for part in range(len(grey)) if stack else (slice(None),):
-        grey[part] -= grey[part].mean(dtype=np.float64)
-        deviation = float(np.sqrt(np.square(grey[part], dtype=np.float64).mean()))
-        grey[part] /= np.float32(deviation or 1.0)
+    for scored in range(len(grey)) if stack else (slice(None),):
+        grey[scored] -= grey[scored].mean(dtype=np.float64)
+        deviation = float(np.sqrt(np.square(grey[scored], dtype=np.float64).mean()))
+        grey[scored] /= np.float32(deviation or 1.0)
+    grey = np.ascontiguousarray(grey[part])
     out = np.empty((1 + 6 * len(SCALES), *grey.shape), dtype=np.float32)
     out[0] = grey
     jobs = []
@@ -157,7 +179,7 @@ def features(image: npt.NDArray[np.generic], pool: ThreadPoolExecutor, stack: bo
         # A Gaussian of a Gaussian is a Gaussian: each scale goes on from the one before.
         step = float(np.sqrt(scale**2 - before**2))
         width = (0.0, step, step) if stack else step
-        smooth = ndimage.gaussian_filter(smooth, width, mode="nearest", truncate=3.0)
+        smooth = ndimage.gaussian_filter(smooth, width, mode="nearest", truncate=CUT)
         before = scale
         jobs.append(pool.submit(_describe, smooth, out[1 + 6 * n : 7 + 6 * n], stack))
     for job in jobs:
