@@ -77,6 +77,8 @@ def curve(shown: Sequence[Line], table: TableDefinition) -> "Figure":
 
 def scaling(shown: Sequence[Line], _: TableDefinition) -> "Figure":
     """Mean Jaccard and that of porosity, the rarest phase, against parameters and against measured speed."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     figure, axes = _panels(2.8)
     trained = [line for line in shown if line.trained]
     fast = [line for line in trained if line.measured[0].speed is not None]
@@ -89,6 +91,9 @@ def scaling(shown: Sequence[Line], _: TableDefinition) -> "Figure":
                 where = [_speed(line) if column else float(line.measured[0].trained.parameters) for line in group]
                 _along(axis, group, where, SCORES[name], name, number)
             axis.set_xscale("log")
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.xaxis.set_minor_formatter(NullFormatter())
             axis.set_title(f"Jaccard {name}", fontsize=9)
             axis.set_xlabel(label, fontsize=8)
     _named(figure, axes)
