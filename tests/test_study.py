@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -415,7 +416,7 @@ def fake(recipes, tiny, tmp_path, monkeypatch):
             rows = [
                 row("clean", "clean", task.method, model_hash=model.hash, code=running_code(), samples=task.samples)
             ]
-            trained = kept.trained(task.key, model.card, task.budget_s)
+            trained = kept.trained(task.key, model.card, task.budget_s, task.domains, task.layers)
             if task.recipe:
                 import hashlib
 
@@ -499,6 +500,41 @@ def test_a_failure_is_a_row_that_says_so_and_is_tried_again(fake, tmp_path):
     fake.done.clear()
     assert not run(asked(tmp_path, tables=("matphase-1",)), trainer=fake).failed
     assert "unet-1" not in fake.done
+
+
+def test_rows_are_stored_as_they_are_measured_not_when_all_is_done(fake, tmp_path):
+    class Interrupted:
+        stop = fake.stop
+
+        def run(self, task, share):
+            if len(fake.done) == 2:
+                raise KeyboardInterrupt
+            fake.run(task, share)
+
+    one_by_one = replace(asked(tmp_path, "cpu"), side_by_side=1)
+    with pytest.raises(KeyboardInterrupt):
+        run(one_by_one, trainer=Interrupted())
+    stored = read_stored("matphase", STUDY).found
+    assert sorted(map(str, stored)) == sorted(fake.done)
+    assert len(stored) == 2
+
+
+def test_what_was_scored_of_fewer_layers_is_not_taken_for_all(fake, recipes, tmp_path):
+    whole = asked(tmp_path, "cpu")
+    found = run(whole, trainer=fake)
+    for place in (tmp_path / "evaluate" / "results" / "matphase-cpu").iterdir():
+        path = place / "trained.json"
+        path.write_text(read_trained(place).model_copy(update={"layers": 8}).model_dump_json())
+    fake.done.clear()
+    assert run(whole, trainer=fake).found.keys() == found.found.keys()
+    assert fake.done == [], "the models' folders hold what was asked for"
+    for place in (tmp_path / "runs").glob("matphase-1-*"):
+        path = place / MEASURED / "trained.json"
+        path.write_text(read_trained(place / MEASURED).model_copy(update={"layers": 8}).model_dump_json())
+        stored = tmp_path / "evaluate" / "results" / "matphase-cpu" / "matphase-1" / "trained.json"
+        stored.write_text(path.read_text())
+    run(whole, trainer=fake)
+    assert fake.done == ["matphase-1"]
 
 
 def test_rows_of_cpu_are_stored_and_stand_without_their_models(fake, recipes, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tomli_w
+from conftest import blobs
 from sklearn.metrics import f1_score, jaccard_score
 from test_tables import row
 
@@ -305,6 +306,20 @@ def test_as_many_layers_are_scored_as_a_scale_allows(opened, tmp_path):
     assert part.hash != whole.hash, "rows of them are not of the same case"
     (row,) = measuring.without_network(naive_task(tmp_path, "otsu", layers=4), "otsu").rows
     assert np.sum(row.confusion_truth) == 4 * 36 * 36
+
+
+def test_every_case_of_a_domain_is_scored_and_no_baseline(tiny, monkeypatch, tmp_path):
+    image = blobs((4, 20, 20))
+    label = (image > 0).astype(np.uint8)
+    cases = [
+        Labelled("two", "a", name, Volume(image, source=name), label, label, "0" * 64) for name in ("one", "other")
+    ]
+    data = DataSet("two", ("void", "active"), ("a",), "note", lambda domain: iter(cases))
+    monkeypatch.setattr(measuring, "open_data", lambda *_: data)
+    found = measuring.measure(tiny, naive_task(tmp_path, "tiny", naive=None, layers=3, domains=1))
+    assert [(one.case, one.model) for one in found.rows] == [("one", "tiny"), ("other", "tiny")]
+    assert (found.trained.layers, found.trained.domains) == (3, 1)
+    assert all(one.voxels == 3 * 20 * 20 for one in found.rows)
 
 
 def test_a_worker_measures_what_needs_no_network_once(opened, tmp_path):

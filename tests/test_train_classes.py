@@ -110,10 +110,18 @@ def test_a_network_of_other_classes_is_told_before_it_is_trained(recipe):
         loop.started(other)
 
 
-def test_checkpoints_of_older_recipes_are_still_theirs():
-    """The hash of a recipe that was written before slices were trained."""
-    path = HERE.parent / "train" / "vnet-battery.toml"
-    assert loop.recipe_hash(read_toml(path, Recipe)).startswith("fbcab782efb8ab2a")
+def test_a_checkpoint_belongs_to_what_decides_its_weights(recipe, tmp_path):
+    """Not to how the run is watched or the model served, nor to whether a default is written out."""
+    own = loop.recipe_hash(recipe)
+    served = recipe.tile.model_copy(update={"halo": (0, 0, 0)})
+    for same in ({"title": "another"}, {"validate_every": 7}, {"limits": ("none known",)}, {"tile": served}):
+        assert getattr(recipe, next(iter(same))) != next(iter(same.values()))
+        assert loop.recipe_hash(recipe.model_copy(update=same)) == own, same
+    for other in ({"seed": recipe.seed + 1}, {"batch": recipe.batch + 1}, {"start": "unet3d-battery"}):
+        assert loop.recipe_hash(recipe.model_copy(update=other)) != own, other
+    path = tmp_path / "recipe.toml"
+    path.write_text(SLICES.read_text().replace("\n[", f'\nprecision = "{recipe.precision}"\n\n[', 1))
+    assert loop.recipe_hash(read_toml(path, Recipe)) == loop.recipe_hash(read_toml(SLICES, Recipe))
 
 
 @pytest.mark.parametrize("name", BASELINES + OWN)

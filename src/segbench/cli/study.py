@@ -75,6 +75,7 @@ def _study(
 
 
 def _trained(asked: "Asked") -> Collection:
+    from segbench.study.pool import DONE
     from segbench.study.run import Telling, run
 
     lock = threading.Lock()
@@ -101,7 +102,7 @@ def _trained(asked: "Asked") -> Collection:
             with lock:
                 if key in each:
                     bars.remove_task(each.pop(key))
-            NOTES.print(f"{key}: {how}", soft_wrap=True, markup=False, style=None if how == "done" else "yellow")
+            NOTES.print(f"{key}: {how}", soft_wrap=True, markup=False, style=None if how == DONE else "yellow")
 
         return run(asked, Telling(begun, made, share, ended))
 

@@ -39,6 +39,7 @@ def evaluate(
     invert: bool = False,
     calibrated: bool = True,
     merge: str = "",
+    baselines: bool = True,
 ) -> Iterator[Row]:
     """Rows of every case: the model, Otsu's threshold, and a forest that saw one labelled slice.
 
@@ -56,6 +57,7 @@ def evaluate(
         calibrated: Whether logits go through the card's calibration, which a model must have to be run without it.
         merge: Which class of the data each of the model's is, such as "nickel=active,carbon+pore=rest"; "" where they
             are the same by number.
+        baselines: Whether the methods without a network are scored beside it.
 
     Raises:
         InputError: Another number of classes than the data has, a merge that does not fit, or no calibration to leave
@@ -72,6 +74,8 @@ def evaluate(
             if keep is not None:
                 keep(case, prediction)
             yield _model_row(model.hash, card, engine, data, case, prediction, seconds, calibrated, merged)
+            if not baselines:
+                continue
             if progress is not None:
                 progress(f"{case.domain}: baselines", 1.0)
             other = cases[number - 1] if len(cases) > 1 else None

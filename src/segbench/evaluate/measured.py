@@ -43,6 +43,8 @@ class Trained(Strict):
         device: That trained it.
         recipe_sha256: Of its recipe; None of a method without a network.
         inputs: Digest of all that it was made of, its first network and the data among them; None where unknown.
+        domains: On at most so many of the data's domains it was scored; None for all.
+        layers: At most so many layers of every volume were scored; None for all.
     """
 
     method: str
@@ -55,6 +57,8 @@ class Trained(Strict):
     device: str
     recipe_sha256: str | None
     inputs: str | None = None
+    domains: int | None = None
+    layers: int | None = None
 
 
 class Speed(Strict):
@@ -150,8 +154,10 @@ def keys(study: Study, scale: Scale, methods: Iterable[Method]) -> list[Key]:
     ]
 
 
-def trained(key: Key, card: Card, budget_s: float | None) -> Trained:
-    """What a card says of a training."""
+def trained(
+    key: Key, card: Card, budget_s: float | None, domains: int | None = None, layers: int | None = None
+) -> Trained:
+    """What a card says of a training; how much was scored of it is said by who has scored it."""
     local = card.cascade.parameters if card.cascade else 0
     return Trained(
         method=key.method,
@@ -163,6 +169,8 @@ def trained(key: Key, card: Card, budget_s: float | None) -> Trained:
         budget_s=budget_s,
         device=card.training.device,
         recipe_sha256=card.training.recipe_sha256,
+        domains=domains,
+        layers=layers,
     )
 
 

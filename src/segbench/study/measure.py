@@ -41,7 +41,8 @@ def measure(model: Model, task: Task) -> Measured:
     rows = tuple(_rows(model, engine, task))
     found = _findings(model, engine, task) if task.findings else None
     speed = _speed(model, engine, task) if task.speed else None
-    return Measured(task.key, compact(rows), trained(task.key, model.card, task.budget_s), found, speed)
+    how = trained(task.key, model.card, task.budget_s, task.domains, task.layers)
+    return Measured(task.key, compact(rows), how, found, speed)
 
 
 def scored(task: Task) -> DataSet:
@@ -81,7 +82,7 @@ def without_network(task: Task, name: Naive) -> Measured:
         )
     how = Trained(
         method=task.method, seed=task.seed, split=task.split, parameters=0, steps=0, processor_s=None, budget_s=None,
-        device=processor(), recipe_sha256=None,
+        device=processor(), recipe_sha256=None, domains=task.domains, layers=task.layers,
     )  # fmt: skip
     return Measured(task.key, tuple(rows), how)
 
@@ -103,12 +104,9 @@ def _speed(model: Model, engine: Engine, task: Task) -> Speed:
 
 
 def _rows(model: Model, engine: Engine, task: Task) -> Iterator[Row]:
-    data = scored(task)
-    for domain in data.domains:
-        for row in evaluate(model, engine, replace(data, domains=(domain,)), task.samples, SEED):
-            if row.kind != "case":
-                break  # the baselines of `segbench eval` are the same for all methods: they are not computed again
-            yield row.model_copy(update={"card": card_hash(model.card)})
+    """Rows of the model; the baselines of `segbench eval` are the same for all methods, and methods of their own."""
+    for row in evaluate(model, engine, scored(task), task.samples, SEED, baselines=False):
+        yield row.model_copy(update={"card": card_hash(model.card)})
 
 
 def _findings(model: Model, engine: Engine, task: Task) -> Findings:

@@ -11,8 +11,10 @@ from segbench.study.plan import Job
 Do = Callable[[Job], None]
 """Trains and measures; raises `SegbenchError` where that fails."""
 
+DONE = "done"
+
 Told = Callable[[Job, str], None]
-"""Called with "done" or why it failed, in the main thread."""
+"""Called with `DONE` or why it failed, in the main thread."""
 
 
 def work(jobs: Sequence[Job], do: Do, side_by_side: int, told: Told, stop: Callable[[], None]) -> dict[Key, str]:
@@ -48,7 +50,7 @@ def work(jobs: Sequence[Job], do: Do, side_by_side: int, told: Told, stop: Calla
                     why = _why(ended)
                     if why is not None:
                         failed[job.key] = why
-                    told(job, why or "done")
+                    told(job, why or DONE)
         except BaseException:
             stop()
             raise

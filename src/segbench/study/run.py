@@ -14,9 +14,9 @@ from segbench.evaluate.source import code
 from segbench.hardware import cores
 from segbench.io import check_output_folder, write_bytes
 from segbench.study.plan import Job, plan
-from segbench.study.pool import work
+from segbench.study.pool import DONE, work
 from segbench.study.process import Workers
-from segbench.study.task import RECIPE, Task, measured, task
+from segbench.study.task import RECIPE, Task, measured, same_extent, task
 from segbench.zoo import CARD
 
 
@@ -62,7 +62,7 @@ class Telling:
         begun: With all jobs that have to be done.
         making: As data is made: (done, of, name).
         share: With a key and the share of its work that is done.
-        ended: With a key, and "done" or why it failed.
+        ended: With a key, and `DONE` or why it failed.
     """
 
     begun: Callable[[Sequence[Key]], None] = lambda keys: None
@@ -106,13 +106,21 @@ def run(asked: Asked, telling: Telling | None = None, trainer: Trainer | None = 
         needed = places[job.needs] if job.needs else None
         trainer.run(task(job, defined, scale, needed), lambda share: telling.share(job.key, share))
 
-    failed = work(todo, do, asked.side_by_side or cores(), lambda job, how: telling.ended(job.key, how), trainer.stop)
-    collected = kept | {
-        job.key: one for job in todo if job.key not in failed and (one := _measured(job, scale)) is not None
-    }
-    if scale.stored:
-        for key, one in collected.items():
+    collected: dict[Key, Measured] = {}
+
+    def keep(key: Key, one: Measured) -> None:
+        collected[key] = one
+        if scale.stored:  # as soon as it is there: a study that is interrupted leaves the rows of what was done
             write(stored_place(asked.study, asked.scale) / str(key), one)
+
+    def ended(job: Job, how: str) -> None:
+        if how == DONE and (one := _measured(job, scale)) is not None:
+            keep(job.key, one)
+        telling.ended(job.key, how)
+
+    for key, one in kept.items():
+        keep(key, one)
+    failed = work(todo, do, asked.side_by_side or cores(), ended, trainer.stop)
     return Collection(defined, asked.scale, collected, failed)
 
 
@@ -125,7 +133,7 @@ def places(asked: Asked) -> dict[Key, Path]:
 
 
 def _kept(job: Job, jobs: Sequence[Job], asked: Asked, scale: Scale) -> Measured | None:
-    """What was measured of a job before: of its model, or stored rows of this very recipe, budget and T.
+    """What was measured of a job before: of its model, or stored rows of this very recipe, budget, T and layers.
 
     The model of stored rows need not be here.
     """
@@ -138,8 +146,8 @@ def _kept(job: Job, jobs: Sequence[Job], asked: Asked, scale: Scale) -> Measured
         origin = next(other for other in jobs if other.key == origin.needs)
     if stored is None or stored.trained.recipe_sha256 != origin.recipe_sha256:
         return None
-    if stored.trained.inputs not in (None, job.digest):  # None: of before they were written down
-        return None
+    if stored.trained.inputs not in (None, job.digest) or not same_extent(stored.trained, scale):
+        return None  # inputs None: of before they were written down
     sound = stored.trained.budget_s == job.budget_s and all(row.samples in (1, scale.samples) for row in stored.rows)
     if job.method.naive is not None:
         sound = all(row.code == code() for row in stored.rows)
@@ -148,7 +156,7 @@ def _kept(job: Job, jobs: Sequence[Job], asked: Asked, scale: Scale) -> Measured
 
 def _measured(job: Job, scale: Scale) -> Measured | None:
     """What was measured of the model in a job's folder, which is named by all that it was made of."""
-    found = measured(job.place, job.key, scale.samples, naive=job.method.naive is not None)
+    found = measured(job.place, job.key, scale, naive=job.method.naive is not None)
     return found and replace(found, trained=found.trained.model_copy(update={"inputs": job.digest}))
 
 

@@ -1,9 +1,9 @@
 """What one worker process is asked for, as a file that it reads."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from segbench.evaluate.measured import Key, Measured, read
+from segbench.evaluate.measured import Key, Measured, Trained, read
 from segbench.evaluate.methods import Scale, SplitName, Study
 from segbench.evaluate.naive import Naive
 from segbench.evaluate.source import code
@@ -83,7 +83,28 @@ def task(job: Job, study: Study, scale: Scale, needed: Path | None) -> Task:
     )
 
 
-def measured(place: Path, key: Key, samples: int, *, naive: bool = False) -> Measured | None:
+class Extent(Protocol):
+    """How much is measured, as a scale and a task both say."""
+
+    @property
+    def samples(self) -> int:
+        """T."""
+
+    @property
+    def domains(self) -> int | None:
+        """On at most so many of the data's domains."""
+
+    @property
+    def layers(self) -> int | None:
+        """At most so many layers of every volume."""
+
+
+def same_extent(trained: Trained, extent: Extent) -> bool:
+    """Whether what was scored of a training is what is asked for."""
+    return (trained.domains, trained.layers) == (extent.domains, extent.layers)
+
+
+def measured(place: Path, key: Key, extent: Extent, *, naive: bool = False) -> Measured | None:
     """What was measured of the model in a folder; None where there is none, or where measuring again would differ.
 
     Raises:
@@ -92,10 +113,10 @@ def measured(place: Path, key: Key, samples: int, *, naive: bool = False) -> Mea
     if not naive and not (place / CARD).is_file():
         return None
     found = read(place / MEASURED, key)
-    if found is None:
+    if found is None or not same_extent(found.trained, extent):
         return None
     if naive:
         return found if all(row.code == code() for row in found.rows) else None
     model = find(str(place))
-    wanted = (model.hash, code(), samples if model.card.dropout else 1)
+    wanted = (model.hash, code(), extent.samples if model.card.dropout else 1)
     return found if all((row.model_hash, row.code, row.samples) == wanted for row in found.rows) else None

@@ -87,7 +87,7 @@ def measure(task: Task) -> None:
     from segbench.study.measure import measure as measure_model
     from segbench.study.measure import without_network
 
-    if measured(task.place, task.key, task.samples, naive=task.naive is not None) is not None:
+    if measured(task.place, task.key, task, naive=task.naive is not None) is not None:
         return
     if task.naive is not None:
         kept.write(task.place / MEASURED, without_network(task, task.naive))

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,21 +37,17 @@ Report = Callable[[Record], None]
 VALIDATION_SAMPLES = 4
 
 
+HOW_IT_IS_WATCHED = {"title", "validate_every", "checkpoint_every", "limits", "tile"}
+"""Keys of a recipe that change no weight: what a run says of itself, and how the model is served once it is there."""
+
+
 def recipe_hash(recipe: Recipe) -> str:
-    """What a checkpoint belongs to: the recipe less how often it is looked at."""
-    left: dict[str, Any] = dict.fromkeys(("validate_every", "checkpoint_every", "limits", "title"), True)
-    # what recipes did not have from the start is left out at its default, so that checkpoints outlive new keys
-    if not recipe.start:
-        left["start"] = True
-    if recipe.mean == "probability":
-        left["mean"] = True
-    if recipe.normalisation.mode == "z-score":
-        left["normalisation"] = {"mode"}
-    if recipe.loss.kind == "cross-entropy":
-        left["loss"] = {"kind", "per_class"}
-    if isinstance(recipe.data, FibreRecipe) and recipe.data.validated is None:
-        left["data"] = {"validated"}
-    return hashlib.sha256(recipe.model_dump_json(exclude=left).encode()).hexdigest()
+    """What a checkpoint belongs to: all of the recipe that decides its weights.
+
+    What stands at its default is left out, so that checkpoints outlive keys that recipes get later.
+    """
+    text = recipe.model_dump_json(exclude=HOW_IT_IS_WATCHED, exclude_defaults=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def make_batch(samples: Sequence[Sample], recipe: Recipe, step: int) -> tuple[Tensor, Tensor]:
