@@ -4,12 +4,14 @@ import csv
 import json
 import math
 import resource
+import tomllib
 from functools import partial
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
 from conftest import HERE, blobs
 from onnx import TensorProto, helper, numpy_helper
 from test_thin import shaken
@@ -29,6 +31,7 @@ from segbench.engines import start
 from segbench.errors import EngineError, InputError
 from segbench.predict import predict
 from segbench.recipe import read_toml
+from segbench.study.restate import restate
 from segbench.train.checkpoint import State
 from segbench.train.recipe import Recipe
 from segbench.train.release import release
@@ -467,7 +470,6 @@ WRONG = {
     "--against onnxruntime,onnxruntime": "twice",
     "--size 8": "size is 8; it must be from 16 to 1024",
     "--size 100000": "from 16 to 1024",
-    "--samples 0": "samples is 0",
     "--samples -1": "samples is -1",
     "--repeats 0": "repeats is 0",
     "--precision f8": "no precision 'f8'",
@@ -530,6 +532,23 @@ def test_the_table_is_printed(bench):
     ):
         assert words in out
     assert len(read_rows(Path("runs/bench") / ROWS)) == 5
+
+
+def test_without_samples_one_pass_is_timed_of_a_model_without_dropout_too(bench, tiny, tmp_path):
+    code, out, err = bench("--samples", 0, "--against", "onnxruntime")
+    assert code == 0, err
+    assert "24^3 voxels, one pass without dropout, 1 thread" in out
+    assert "not thinned" not in out
+    rows = read_rows(Path("runs/bench") / ROWS)
+    assert [(one.kind, one.samples) for one in rows] == [(k, 0) for k in ("segbench", "dense", "peak", "onnxruntime")]
+    assert summary.overhead(rows, "f32") == pytest.approx(summary.ratio(rows[0], rows[1]) - 1)
+    undropped = tmp_path / "undropped"
+    restate(tiny.path, "undropped", "of tests", {}, undropped)
+    card = tomllib.loads((undropped / zoo.CARD).read_text())
+    (undropped / zoo.CARD).write_text(tomli_w.dumps(card | {"dropout": []}))
+    code, _, err = bench("--zoo", undropped)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "no dropout and no samples: time one pass of it with --samples 0" in err
 
 
 def test_a_model_that_cannot_be_thinned_says_so(bench):

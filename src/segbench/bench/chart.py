@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from segbench.bench import summary
 from segbench.bench.row import BenchRow
-from segbench.bench.sheet import name, threads
+from segbench.bench.sheet import name, sampled, threads
 from segbench.io import replacing
 
 OURS, PEER, PART = "#00429d", "#b36b00", "#9aa7b5"
@@ -37,7 +37,7 @@ def draw(rows: Sequence[BenchRow], path: Path) -> None:
     told = f"; in brackets: times as fast as {name(slowest)}" if slowest else ""
     axis.set_xlabel(f"seconds (median; whiskers: quartiles{told})", fontsize=9)
     first = rows[0]
-    title = f"{first.model}: {first.samples} samples of {first.size}³ voxels, {threads(first)}"
+    title = f"{first.model}, {first.size}³ voxels, {sampled(first)}, {threads(first)}"
     axis.set_title(title, fontsize=10)
     axis.spines[["top", "right"]].set_visible(False)
     with replacing(path) as temp:

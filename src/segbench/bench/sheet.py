@@ -68,7 +68,7 @@ def _speed(rows: Sequence[BenchRow]) -> Sheet:
             "the peers start from the normalised volume and keep a mean, MONAI a variance too; segbench's time holds "
             "checks, normalisation, entropy, mutual information, spread and labels",
         ]
-    title = f"{first.model}, {first.size}^3 voxels, T = {first.samples}, {threads(first)}"
+    title = f"{first.model}, {first.size}^3 voxels, {sampled(first)}, {threads(first)}"
     return Sheet(title, tuple(columns), tuple(lines), tuple(notes))
 
 
@@ -130,7 +130,8 @@ def _engine_notes(rows: Sequence[BenchRow]) -> list[str]:
         notes.append(f"peak: plain convolutions in a row over {edges} voxels, same runtime, threads and precision")
     else:
         notes.append(f"the peak is not measured: {dense.engine} runs no ONNX graphs")
-    if not next(row for row in rows if row.kind == "segbench").thin:
+    ours = next(row for row in rows if row.kind == "segbench")
+    if ours.samples and not ours.thin:
         notes.append("not thinned: every sample runs the full width")
     return notes
 
@@ -159,6 +160,11 @@ def _agreement(rows: Sequence[BenchRow]) -> Sheet:
         "are not further apart than the standard error there, or than rounding (1e-6)",
     )
     return Sheet("Agreement with MONAI", columns, tuple(lines), notes)
+
+
+def sampled(row: BenchRow) -> str:
+    """How many samples, in words."""
+    return f"T = {row.samples}" if row.samples else "one pass without dropout"
 
 
 def threads(row: BenchRow) -> str:

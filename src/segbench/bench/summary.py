@@ -56,7 +56,8 @@ def dense_passes(row: BenchRow, rows: Sequence[BenchRow]) -> float:
 
 def overhead(rows: Sequence[BenchRow], precision: str) -> float:
     """What reading, normalising and aggregating add to the bare engine's time, as a share of it."""
-    return ratio(find(rows, "segbench", precision), find(rows, "engine", precision)) - 1
+    alone = find(rows, "engine", precision) or find(rows, "dense", precision)  # which are one where T = 0
+    return ratio(find(rows, "segbench", precision), alone) - 1
 
 
 def flops_per_s(row: BenchRow | None) -> float:

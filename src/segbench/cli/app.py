@@ -169,7 +169,7 @@ def bench(
         str, typer.Argument(metavar="[metrics|serve]", help="metrics; serve: the server; a model by default.")
     ] = "model",
     zoo: Annotated[str, typer.Option(help="A zoo model, or a folder that training wrote.")] = "vnet-battery",
-    samples: Annotated[int, typer.Option(help="Monte-Carlo samples T, at least 1.")] = 16,
+    samples: Annotated[int, typer.Option(help="Monte-Carlo samples T; 0: one pass without dropout.")] = 16,
     seed: Annotated[int, typer.Option(help="Of the dropout masks.")] = 0,
     size: Annotated[
         int | None,
@@ -212,6 +212,7 @@ def bench(
       segbench bench --zoo vnet-battery --samples 16
       segbench bench --against monai,onnxruntime --precision f32,bf16 --out runs/bench
       segbench bench --size 96 --samples 4 --repeats 2 --threads 4 --json
+      segbench bench --zoo unet2d-composite-fast --samples 0 --precision f32,bf16,int8 --size 320
       segbench bench metrics
       segbench bench metrics --voxels 1e10 --threads 4 --out runs/metrics
       segbench bench serve --samples 4 --repeats 2 --overload-s 0
