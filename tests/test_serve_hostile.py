@@ -6,7 +6,7 @@ import socket
 import time
 import tracemalloc
 import zlib
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from serving_http import INFER, SMALL, error, read_answer, request, served, told
 from segbench.serve import body, connection
 from segbench.serve.compression import MEMBERS, inflate
 from segbench.serve.connection import HEAD_BYTES, HEAD_COUNT
+from segbench.serve.guard import Guard
 from segbench.serve.refusal import Refusal
 
 MIB = 2**20
@@ -187,6 +188,22 @@ def test_who_leaves_in_the_middle_of_a_body_leaves_nothing(server):
         client.sendall(f"POST {INFER} HTTP/1.1\r\nContent-Length: 100000\r\n\r\n".encode() + b"x" * 50_000)
         wait_for(lambda: server.budget.used == 100_000)
     wait_for(lambda: server.budget.used == 0)
+
+
+def test_one_client_cannot_hold_all_that_the_server_may_hold():
+    """By uploads that announce much and never end; another client is answered meanwhile."""
+    guard = Guard(["a-token-of-the-first", "a-token-of-the-other"])
+    first, other = ({"Authorization": f"Bearer a-token-of-the-{who}"} for who in ("first", "other"))
+    large = json.dumps(told()).encode().ljust(MIB)
+    with served(guard, max_request_mib=1, max_queue_mib=1) as server:
+        with ExitStack() as held:
+            for number in range(1, 4):  # of 4 MiB one client has 3
+                client = held.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
+                client.sendall(request("POST", INFER, b"x", first | {"Content-Length": MIB}))
+                wait_for(lambda number=number: server.budget.used == number * MIB)
+            assert "of one client" in error(server.ask("POST", INFER, large, first), 503)
+            assert server.ask("POST", INFER, large, other)[0] == 200
+        wait_for(lambda: server.budget.used == 0)
 
 
 # size

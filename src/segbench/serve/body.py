@@ -1,6 +1,7 @@
 """The body of a request: its size is known or bounded before it is read, and it has to come in time."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from threading import Lock
 from typing import Any
@@ -31,13 +32,15 @@ class Budget:
 
     Args:
         limit: Most of them.
+        others: Of which one client, with however many uploads that never end, cannot have so many.
     """
 
-    def __init__(self, limit: int) -> None:
-        self.limit, self.used = limit, 0
+    def __init__(self, limit: int, others: int = 0) -> None:
+        self.limit, self.others, self.used = limit, others, 0
+        self._held: Counter[str] = Counter()
         self._lock = Lock()
 
-    def take(self, amount: int) -> None:
+    def take(self, amount: int, client: str) -> None:
         """Reserves bytes.
 
         Raises:
@@ -46,29 +49,35 @@ class Budget:
         with self._lock:
             if self.used + amount > self.limit:
                 raise Refusal("busy", "the server holds as much as it may; try again", 1.0)
+            if self._held[client] + amount > self.limit - self.others:
+                raise Refusal("busy", "the server holds as much of one client as it may; try again", 1.0)
             self.used += amount
+            self._held[client] += amount
 
-    def give(self, amount: int) -> None:
+    def give(self, amount: int, client: str) -> None:
         """Returns them."""
         with self._lock:
             self.used -= amount
+            self._held[client] -= amount
+            if not self._held[client]:
+                del self._held[client]
 
 
 class Share:
     """What one request has reserved of a budget."""
 
-    def __init__(self, budget: Budget) -> None:
-        self._budget, self._held = budget, 0
+    def __init__(self, budget: Budget, client: str) -> None:
+        self._budget, self._client, self._held = budget, client, 0
 
     def reserve(self, amount: int) -> None:
         """More bytes for this request; see `Budget.take`."""
-        self._budget.take(amount)
+        self._budget.take(amount, self._client)
         self._held += amount
 
     def close(self) -> None:
         """Returns all; more than once does no harm."""
         held, self._held = self._held, 0
-        self._budget.give(held)
+        self._budget.give(held, self._client)
 
 
 def header(scope: Scope, name: str) -> str:

@@ -120,7 +120,7 @@ def _repository(service: Service, pool: ThreadPoolExecutor) -> APIRouter:
 
     async def small(request: Request) -> dict[str, Any]:
         """The JSON that may come with these."""
-        share = Share(budget)
+        share = Share(budget, request.scope["state"]["client"])
         try:
             return parsed(await read(request.scope, request.receive, HEAD, share), "the body")
         finally:

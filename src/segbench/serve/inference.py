@@ -87,7 +87,7 @@ class Inference:
         self._service, self._settings, self._guard, self._pool = service, settings, guard, pool
         self._limit = settings.max_request_mib * MIB + HEAD
         self._parsing = Lock()
-        self.budget = Budget(settings.max_queue_mib * MIB + 2 * self._limit)
+        self.budget = Budget(settings.max_queue_mib * MIB + 3 * self._limit, others=self._limit)
         self._unread, self._most_unread = 0, (settings.max_queue_mib + settings.max_answer_mib) * MIB
 
     async def __call__(self, scope: Scope, receive: Receive, model: str, version: str) -> Response:
@@ -100,7 +100,7 @@ class Inference:
         client = scope["state"]["client"]
         self._guard.admit(client)
         self._check_unread()
-        share = Share(self.budget)
+        share = Share(self.budget, client)
         try:
             request, form = await self._read(scope, receive, model, version, client, share)
             echoed = request.id
