@@ -157,6 +157,22 @@ def test_scales_make_voxels_finer_and_keep_image_and_label_together(scale):
     assert phases.mean() == pytest.approx(label.mean(), rel=0.03)
 
 
+@pytest.mark.parametrize("scale", [0.75, 2.0])
+def test_labels_of_several_classes_are_scaled_as_each_of_them_alone(scale):
+    """Nothing lies between two classes whose numbers are far apart: a share is that of a class, not of its number."""
+    image, ball = _ball(48, 14)
+    label = np.where(ball == 1, 2, 0).astype(np.uint8)
+    label[:, :, :12] = 1
+    how = Augmentation(symmetries=False, scales=(scale, scale), scaled=1.0)
+    shape = tuple(round(48 * scale) for _ in range(3))
+    _, several = crop(image, label, shape, how, np.random.default_rng(0))
+    assert several.dtype == np.uint8
+    for value in (0, 1, 2):
+        _, alone = crop(image, (label == value).astype(np.uint8), shape, how, np.random.default_rng(0))
+        assert np.mean((several == value) != alone) < 1e-3
+        assert (several == value).mean() == pytest.approx((label == value).mean(), rel=0.03)
+
+
 def test_a_convention_draws_boundaries_outwards_and_only_where_voxels_are_finer():
     image, label = _ball(32, 9)
     for scale, grows in ((1.0, False), (2.0, True)):
@@ -180,6 +196,18 @@ def test_a_flat_crop_is_one_slice():
     images, target = loop.make_batch([Sample("test", image, label)], recipe, 0)
     assert torch.equal(images[:, :, :1].expand_as(images), images)
     assert torch.equal(target[:, :, :1].expand_as(target), target)
+
+
+def test_a_share_of_the_crops_keeps_its_grey_values():
+    """But not its place, symmetry and scale: these are no grey values."""
+    how = Augmentation(plain=0.3, shift=0.3, contrast=0.3, gamma=0.2, field=0.3, noise=0.3, blur=1.0, scales=(2.0, 3.0))
+    rng = np.random.default_rng(2)
+    drawn = [how.drawn(rng) for _ in range(400)]
+    plain = Augmentation(plain=0.3, scales=(2.0, 3.0))
+    assert all(one in (how, plain) for one in drawn)
+    assert np.mean([one == plain for one in drawn]) == pytest.approx(0.3, abs=0.07)
+    image = _sample().image
+    assert np.array_equal(augment(image, plain, rng), image)
 
 
 def test_grey_values_change():

@@ -82,7 +82,7 @@ def test_a_recipe_of_slices_is_told_from_one_of_volumes(recipe):
         ('"nickel"]', '"nickle"]', "classes of battery-fib are"),
         ("crop = [1, 32, 32]", "crop = 32", "1 deep"),
         ('symmetries = "flips"', "symmetries = true", "symmetries"),
-        ('symmetries = "flips"', 'symmetries = "flips"\nscaled = 0.5', "scaled"),
+        ('symmetries = "flips"', 'symmetries = "flips"\nconvention = 0.1', "convention"),
         ('mean = "logits"', "calibrate = true", "calibrate"),
     ],
 )

@@ -12,6 +12,7 @@ from segbench.recipe import Strict
 from segbench.volume import Float32, UInt8
 
 Shape = tuple[int, int, int]
+GREY = ("blur", "shift", "contrast", "gamma", "field", "noise")
 
 
 class Augmentation(Strict):
@@ -23,8 +24,9 @@ class Augmentation(Strict):
         scales: Voxels are made this many times finer, log-uniform from the first to the second; 1 as they are.
         scaled: Share of the crops whose scale is drawn; the others keep their voxels.
         convention: Where voxels are made finer, a boundary is drawn at 0.5 - convention to 0.5 of the blurred truth:
-            annotators of unsharp scans take a bit of the halo and fill gaps below the resolution.
+            annotators of unsharp scans take a bit of the halo and fill gaps below the resolution. Of two classes only.
         flat: Share of the crops that are one slice, to be repeated along Z: so single slices look to a 3-D network.
+        plain: Share of the crops that are no more than turned and scaled; what follows is of the others.
         blur: Upper limit of an unsharpness, sigma in voxels of the scan before its scale.
         shift: Uniform shift of all grey values.
         contrast: Uniform relative change of contrast.
@@ -39,6 +41,7 @@ class Augmentation(Strict):
     scaled: float = Field(default=0.0, ge=0, le=1)
     convention: float = Field(default=0.0, ge=0, lt=0.5)
     flat: float = Field(default=0.0, ge=0, le=1)
+    plain: float = Field(default=0.0, ge=0, le=1)
     blur: float = Field(default=0.0, ge=0)
     shift: float = 0.0
     contrast: float = 0.0
@@ -46,6 +49,12 @@ class Augmentation(Strict):
     field: float = 0.0
     noise: float = 0.0
     grain: float = Field(default=0.0, ge=0)
+
+    def drawn(self, rng: np.random.Generator) -> "Augmentation":
+        """Of one crop: itself, or without what changes grey values."""
+        if not self.plain or rng.random() >= self.plain:
+            return self
+        return self.model_copy(update=dict.fromkeys(GREY, 0.0))
 
 
 def crop(
@@ -95,16 +104,29 @@ def _rescale(
         image = gaussian_filter(image, along, mode="nearest", truncate=3.0)
     if scale == 1:
         return image, label
-    share = label.astype(np.float32)
-    if scale < 1:
-        share = gaussian_filter(share, [0.3 / scale if n > 1 else 0.0 for n in image.shape], mode="nearest")
-    factors = [edge / n for edge, n in zip(shape, image.shape, strict=True)]
-    image, share = (zoom(a, factors, order=1, mode="nearest", grid_mode=True) for a in (image, share))
+    values = np.unique(label)
+    if values[-1] > 1:
+        shares = [_shared((label == value).astype(np.float32), shape, scale) for value in values]
+        return _zoomed(image, shape), values[np.argmax(shares, axis=0)]
+    image, share = _zoomed(image, shape), _shared(label.astype(np.float32), shape, scale)
     level = 0.5
     if scale > 1 and how.convention:
         level -= rng.uniform(0, how.convention)
         share = gaussian_filter(share, [0.5 * scale if n > 1 else 0.0 for n in shape], mode="nearest", truncate=3.0)
     return image, (share > level).astype(np.uint8)
+
+
+def _shared(share: Float32, shape: Shape, scale: float) -> Float32:
+    """How much of each new voxel a class has."""
+    if scale < 1:
+        share = gaussian_filter(share, [0.3 / scale if n > 1 else 0.0 for n in share.shape], mode="nearest")
+    return _zoomed(share, shape)
+
+
+def _zoomed(values: Float32, shape: Shape) -> Float32:
+    factors = [edge / n for edge, n in zip(shape, values.shape, strict=True)]
+    found: Float32 = zoom(values, factors, order=1, mode="nearest", grid_mode=True)
+    return found
 
 
 def augment(image: Float32, how: Augmentation, rng: np.random.Generator) -> Float32:

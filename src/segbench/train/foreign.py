@@ -107,8 +107,9 @@ def scans(
     small = min(edge, EDGE)
     shapes: tuple[Shape, ...] = ((edge,) * 3, (1, edge, edge), (1, edge, edge), (1, small, small))
     for number, shape in enumerate(shapes):
-        image, _ = crop(sample.image, sample.label, shape, how, rng)
-        volume = Volume(augment(image, how, rng))
+        drawn = how.drawn(rng)
+        image, _ = crop(sample.image, sample.label, shape, drawn, rng)
+        volume = Volume(augment(image, drawn, rng))
         scaling = fit(normalisation, volume)
         seen = of_volume(volume, scaling)
         if seen is None:

@@ -56,8 +56,9 @@ def make_batch(samples: Sequence[Sample], recipe: Recipe, step: int) -> tuple[Te
     images, labels = [], []
     for _ in range(recipe.batch):
         chosen = samples[int(rng.integers(len(samples)))]
-        image, label = crop(chosen.image, chosen.label, recipe.crop, recipe.augmentation, rng, _place(chosen, rng))
-        image = augment(image, recipe.augmentation, rng)
+        how = recipe.augmentation.drawn(rng)
+        image, label = crop(chosen.image, chosen.label, recipe.crop, how, rng, _place(chosen, rng))
+        image = augment(image, how, rng)
         images.append(np.broadcast_to(image, recipe.crop))
         labels.append(np.broadcast_to(label, recipe.crop))
     target = torch.from_numpy(np.stack(labels))

@@ -130,8 +130,8 @@ class Recipe(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
         self.data.check(self.classes, self.crop, self.augmentation)
-        if self.softmax and self.augmentation.scaled:
-            raise ValueError(f"augmentation.scaled rescales labels of two classes, not of {len(self.classes)}")
+        if self.softmax and self.augmentation.convention:
+            raise ValueError(f"augmentation.convention is how two classes are labelled, not {len(self.classes)}")
         if self.softmax and self.calibrate and "calibrate" in self.model_fields_set:
             raise ValueError("calibrate: only a model of two classes is calibrated")
         if not self.softmax and self.mean != "probability":
