@@ -488,6 +488,19 @@ def test_a_curve_stands_at_its_axis_with_the_tables_values():
     assert [axis.get_title() for axis in figure.axes] == [f"Jaccard {n}" for n in (*CLASSES, "macro")]
 
 
+def test_two_trainings_are_two_dots_and_no_interval():
+    some = [measured("2d-f16", 1, 0.3), measured("2d-f16", 2, 0.1), measured("separable", 1, 0.2)]
+    table, found = definition("tomo2seg-ablation"), collected(*some)
+    shown = [line for line in charts.lines(table, found) if line.measured]
+    axis = charts.bars(shown, table).axes[3]
+    first, second = (overlap.miou(np.array(one.rows[0].confusion_truth)) for one in some[:2])
+    (dots,) = (line for line in axis.lines if line.get_marker() == "." and len(line.get_xdata()))
+    assert np.allclose(dots.get_xydata(), [[first, 0], [second, 0]])
+    assert axis.patches[0].get_width() == pytest.approx((first + second) / 2)
+    (whiskers,) = (bars.lines[2][0].get_segments() for bars in axis.containers if hasattr(bars, "lines"))
+    assert [len(each) for each in whiskers] == [0, 2], "two trainings have no interval"
+
+
 def test_the_overlay_has_the_lectures_colours(tmp_path):
     truth = np.array([[0, 1, 2, 2]], np.uint8)
     labels = np.array([[0, 1, 2, 1]], np.uint8)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segbench.evaluate.definitions import TableDefinition
-from segbench.evaluate.estimates import Estimate, Pooled
+from segbench.evaluate.estimates import Estimate, Pooled, counts
 from segbench.evaluate.measured import Collection
 from segbench.evaluate.sheets.tomo2seg import CLASSES, Line, lines, of_class, pooled
 from segbench.io import replacing
@@ -42,14 +42,19 @@ def draw(table: TableDefinition, found: Collection, path: Path) -> None:
 
 
 def bars(shown: Sequence[Line], _: TableDefinition) -> "Figure":
-    """A panel for each phase and their mean, with a scale of its own; a bar with its interval for each method."""
+    """A panel for each phase and their mean, with a scale of its own; for each method a bar with its interval, or with a
+    dot for each training where there are several.
+    """
     figure, axes = _panels(max(2.4, 0.32 * len(shown)))
     at = np.arange(len(shown))
     for axis, (name, score) in zip(axes, SCORES.items(), strict=True):
         values, low, high = _values(shown, score)
         axis.barh(at, values, color=COLOURS[name], alpha=0.75)
         axis.errorbar(values, at, xerr=_errors(values, low, high), fmt="none", ecolor="0.15", capsize=2, linewidth=0.9)
-        there = [v for v in (*values, *low, *high) if not np.isnan(v)]
+        single = [_trainings(line, score) for line in shown]
+        for place, some in zip(at, single, strict=True):
+            axis.plot(some, [place] * len(some), ".", color="0.15", markersize=4)
+        there = [v for v in (*values, *low, *high, *sum(single, [])) if not np.isnan(v)]
         if there:
             margin = max(0.05 * (max(there) - min(there)), 1e-4)
             axis.set_xlim(max(0.0, min(there) - 2 * margin), min(1.0, max(there) + margin))
@@ -112,6 +117,9 @@ def _along(axis: "Axes", some: Sequence[Line], where: Sequence[float], score: Po
         marker=MARKS[number % len(MARKS)], linestyle=("-", "--", ":", "-.")[number % 4], markersize=4, linewidth=1.1,
         capsize=2, label=some[0].definition.group or "",
     )  # fmt: skip
+    for place, line in zip(where, some, strict=True):
+        single = _trainings(line, score)
+        axis.plot([place] * len(single), single, ".", color=COLOURS[name], markersize=4, alpha=0.6)
 
 
 def _groups(shown: Sequence[Line]) -> dict[str, list[Line]]:
@@ -133,10 +141,16 @@ def _values(shown: Sequence[Line], score: Pooled) -> tuple[list[float], list[flo
     return found
 
 
+def _trainings(line: Line, score: Pooled) -> list[float]:
+    """The score of each training, on the table's first domain; none where there is one alone."""
+    rows = line.rows(line.measured[0].rows[0].domain)
+    return [score(counts(row)) for row in rows] if len(rows) > 1 else []
+
+
 def _errors(values: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Lengths below and above; 0 where there is no interval."""
+    """Lengths below and above; NaN, which draws nothing, where there is no interval."""
     middle, least, most = (np.asarray(part, dtype=np.float64) for part in (values, low, high))
-    lengths: npt.NDArray[np.float64] = np.maximum(np.nan_to_num([middle - least, most - middle], nan=0.0), 0.0)
+    lengths: npt.NDArray[np.float64] = np.maximum([middle - least, most - middle], 0.0)  # of NaN and 0: NaN
     return lengths
 
 

@@ -136,7 +136,12 @@ def _jaccard(shown: Sequence[Line], domain: str, record: Record, notes: tuple[st
         cells += [pooled(rows, overlap.fiou), pooled(rows, overlap.accuracy), size]
         body.append((line.name, float(len(rows)), *cells))
     body += _expected(shown, domain, list(named.values()))
-    return Sheet("Jaccard", tuple(columns), tuple(body), (*notes, "n: trainings"))
+    return Sheet(
+        "Jaccard",
+        tuple(columns),
+        tuple(body),
+        (*notes, "n: trainings; where there are several, a dot for each in the figure"),
+    )
 
 
 def _expected(shown: Sequence[Line], domain: str, named: Sequence[Pooled]) -> list[tuple[Cell, ...]]:
