@@ -1,6 +1,7 @@
 """Figures of trained methods as pure functions of rows: bars, curves along an axis, scores against size and speed."""
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,9 +43,7 @@ def draw(table: TableDefinition, found: Collection, path: Path) -> None:
 
 
 def bars(shown: Sequence[Line], _: TableDefinition) -> "Figure":
-    """A panel for each phase and their mean, with a scale of its own; for each method a bar with its interval, or with a
-    dot for each training where there are several.
-    """
+    """A panel for each phase and their mean, with its own scale; a bar, its interval and trainings for each method."""
     figure, axes = _panels(max(2.4, 0.32 * len(shown)))
     at = np.arange(len(shown))
     for axis, (name, score) in zip(axes, SCORES.items(), strict=True):
@@ -54,7 +53,7 @@ def bars(shown: Sequence[Line], _: TableDefinition) -> "Figure":
         single = [_trainings(line, score) for line in shown]
         for place, some in zip(at, single, strict=True):
             axis.plot(some, [place] * len(some), ".", color="0.15", markersize=4)
-        there = [v for v in (*values, *low, *high, *sum(single, [])) if not np.isnan(v)]
+        there = [v for v in (*values, *low, *high, *chain.from_iterable(single)) if not np.isnan(v)]
         if there:
             margin = max(0.05 * (max(there) - min(there)), 1e-4)
             axis.set_xlim(max(0.0, min(there) - 2 * margin), min(1.0, max(there) + margin))
