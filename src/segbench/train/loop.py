@@ -37,8 +37,8 @@ Report = Callable[[Record], None]
 VALIDATION_SAMPLES = 4
 
 
-HOW_IT_IS_WATCHED = {"title", "validate_every", "checkpoint_every", "limits", "tile"}
-"""Keys of a recipe that change no weight: what a run says of itself, and how the model is served once it is there."""
+CHANGES_NO_WEIGHT = {"title", "validate_every", "checkpoint_every", "limits", "tile"}
+"""Keys of a recipe: what a run says of itself, and how the model is served once it is there."""
 
 
 def recipe_hash(recipe: Recipe) -> str:
@@ -46,7 +46,7 @@ def recipe_hash(recipe: Recipe) -> str:
 
     What stands at its default is left out, so that checkpoints outlive keys that recipes get later.
     """
-    text = recipe.model_dump_json(exclude=HOW_IT_IS_WATCHED, exclude_defaults=True)
+    text = recipe.model_dump_json(exclude=CHANGES_NO_WEIGHT, exclude_defaults=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
