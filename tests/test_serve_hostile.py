@@ -5,6 +5,8 @@ import json
 import socket
 import time
 import tracemalloc
+import urllib.error
+import urllib.request
 import zlib
 from contextlib import ExitStack, suppress
 
@@ -228,10 +230,35 @@ def test_who_sends_all_of_it_still_reads_what_was_wrong(server, chunked):
         assert read_answer(client)[0] == 200
 
 
-def test_a_rest_without_end_is_not_listened_to(monkeypatch):
+@pytest.mark.parametrize("said", ["HTTP/1.1\r\nHost: x\r\nConnection: close", "HTTP/1.0"])
+def test_who_wants_it_closed_after_sends_all_and_reads_what_was_wrong(server, said):
+    head = f"POST {INFER} {said}\r\nContent-Length: {64 * MIB}\r\n\r\n".encode()  # more than sockets buffer
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+        client.sendall(head)
+        for _ in range(64):
+            client.sendall(bytes(MIB))
+        error(read_answer(client), 413)
+        assert client.recv(1) == b""  # closed, not reset
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+        client.sendall(f"GET /v2/health/live {said}\r\n\r\n".encode())
+        status, headers, _ = read_answer(client)
+        assert (status, headers["connection"]) == (200, "close")
+        assert client.recv(1) == b""
+
+
+def test_clients_that_close_read_what_was_wrong(server):
+    body = np.zeros(64 * MIB, np.uint8).tobytes()
+    with pytest.raises(urllib.error.HTTPError) as caught:  # urllib asks for every connection to be closed
+        urllib.request.urlopen(f"http://127.0.0.1:{server.port}{INFER}", body, timeout=20)
+    assert "the server takes" in json.load(caught.value)["error"]
+    assert caught.value.code == 413
+
+
+@pytest.mark.parametrize("more", ["", "Connection: close\r\n"])
+def test_a_rest_without_end_is_not_listened_to(monkeypatch, more):
     monkeypatch.setattr(connection, "LINGER_S", 0.3)
     with served() as server, socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
-        client.sendall(f"POST {INFER}x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        client.sendall(f"POST {INFER}x HTTP/1.1\r\nHost: x\r\n{more}Transfer-Encoding: chunked\r\n\r\n".encode())
         error(read_answer(client), 404)
         end = time.monotonic() + 20
         with suppress(OSError):

@@ -154,10 +154,8 @@ def keys(study: Study, scale: Scale, methods: Iterable[Method]) -> list[Key]:
     ]
 
 
-def trained(
-    key: Key, card: Card, budget_s: float | None, domains: int | None = None, layers: int | None = None
-) -> Trained:
-    """What a card says of a training; how much was scored of it is said by who has scored it."""
+def trained(key: Key, card: Card, budget_s: float | None, domains: int | None, layers: int | None) -> Trained:
+    """What a card says of a training, and of how many domains and layers of each it was scored."""
     local = card.cascade.parameters if card.cascade else 0
     return Trained(
         method=key.method,

@@ -34,7 +34,7 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         transport.set_write_buffer_limits(WRITE_BYTES)
         self._came = self._head = self._count = 0
-        self._moved = self._inside = False
+        self._moved = self._inside = self._last = False
         self._reason = (400, "this is not HTTP/1.1")
         self._timer: asyncio.TimerHandle | None = None
         self._linger: asyncio.TimerHandle | None = None
@@ -87,6 +87,10 @@ class Connection(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
         super().on_headers_complete()
+        cycle: Any = self.cycle
+        if cycle is not None and not cycle.keep_alive:
+            # closed under a body that still comes, the connection is reset, and who sends does not read what was wrong
+            self._last = cycle.keep_alive = True
 
     def on_body(self, body: bytes) -> None:
         """A part of it."""
@@ -104,6 +108,11 @@ class Connection(HttpToolsProtocol):
             self._linger.cancel()
             self._linger = None
         super().on_message_complete()
+        cycle: Any = self.cycle
+        if self._last and cycle.response_complete:
+            self.transport.close()
+        elif self._last:
+            cycle.keep_alive = False
 
     def on_response_complete(self) -> None:
         """All of an answer is written, to the client or to memory."""
