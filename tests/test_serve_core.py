@@ -563,6 +563,31 @@ def test_what_the_index_lists_is_what_can_be_loaded(tiny, serve, tmp_path):
     assert refusal.value.kind == "unknown"
 
 
+def test_a_newer_version_is_loaded_beside_the_one_that_answers(tiny, serve, tmp_path):
+    root = tmp_path / "root"
+    first = copied(tiny, root / "first", version="0.9.0")
+    server = serve(first.path, roots=(root,), control=True)
+    copied(tiny, root / "older", version="0.8.0")
+    server.load("tiny")
+    assert server.describe("tiny").versions == ("0.9.0",)
+    newer = copied(tiny, root / "newer", version="0.10.0")
+    weights = newer.path / newer.card.files.weights.path
+    intact = weights.read_bytes()
+    weights.write_bytes(b"")
+    with pytest.raises(Refusal, match="could not be loaded"):
+        server.load("tiny")
+    assert server.submit(ask(tiny)).result(30).version == "0.9.0"
+    assert server.ready()
+    weights.write_bytes(intact)
+    for _ in range(2):
+        server.load("tiny")
+        assert server.describe("tiny").versions == ("0.9.0", "0.10.0")
+    assert server.submit(ask(tiny)).result(30).version == "0.10.0"
+    assert server.submit(ask(tiny, version="0.9.0")).result(30).version == "0.9.0"
+    server.unload("tiny")
+    assert not server.model_ready("tiny")
+
+
 def test_a_reload_reads_below_the_roots_as_well(tiny, serve, tmp_path):
     model = copied(tiny, tmp_path / "root" / "model")
     server = serve(model.path, control=True)

@@ -143,16 +143,19 @@ class Models:
         return sorted(found, key=lambda listed: (listed.name, newer(listed.version)))
 
     def load(self, name: str) -> None:
-        """Loads a model, or those of that name again; the old ones answer until the new ones are ready, or for good.
+        """Loads the newest version of a model that there is, and those again that were loaded or asked for.
+
+        The old ones answer until the new ones are ready, or for good.
 
         Raises:
-            Refusal: "unknown", or "internal" where it cannot be loaded.
+            Refusal: "unknown", or "internal" where one cannot be loaded.
         """
         with self._loading:
             with self._lock:
                 wanted = [source for source in self._sources if source.name == name]
+            wanted += self._newest(name, wanted)
             if not wanted:
-                wanted = [self._new(name)]
+                raise Refusal("unknown", f"unknown model {name[:100]!r}; the repository's index lists what there is")
             good = [self._try(source) for source in wanted]
         if not all(good):
             raise Refusal("internal", f"model {name!r}: {FAILED}")
@@ -205,16 +208,17 @@ class Models:
         tell("loaded", model=card.name, version=card.version, engine=engine.name, device=engine.device)
         return True
 
-    def _new(self, name: str) -> _Source:
-        """A source for a model that a client asks for by the name in the index: the newest that there is."""
+    def _newest(self, name: str, known: list[_Source]) -> list[_Source]:
+        """A source for the newest model of a name in the index, if it is newer than those that are known."""
         there = [(where, card) for where, card in repository(self._settings.roots) if card.name == name]
-        if not there:
-            raise Refusal("unknown", f"unknown model {name[:100]!r}; the repository's index lists what there is")
-        where, card = max(there, key=lambda each: newer(each[1].version))
+        where, card = max(there, key=lambda each: newer(each[1].version), default=("", None))
+        newest = [newer(source.version) for source in known]
+        if card is None or where in {s.where for s in known} or max(newest, default=[]) >= newer(card.version):
+            return []
         source = _Source(where, card.name, card.version, asked=False)
         with self._lock:
             self._sources.append(source)
-        return source
+        return [source]
 
     def _check_new(self, card: Card, source: _Source | None) -> None:
         """Refuses a name and version that another source has."""
