@@ -121,7 +121,7 @@ SETS = {
         slices("nmc-nanoct-c", "0546", ("0394", "0470", "0622", "0698", "0774")), "slice 546; the five others",
     ),
     "glass-fibre-pa66": Set(
-        "unet2d-composite", ("matrix", "fibre", "porosity"), {"0": 0, "1": 1, "2": 2}, halves,
+        "unet2d-composite-fast", ("matrix", "fibre", "porosity"), {"0": 0, "1": 1, "2": 2}, halves,
         "left half of the slice; right half",
     ),
     "woven-composite": Set(
