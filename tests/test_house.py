@@ -13,6 +13,7 @@ import pytest
 
 import segbench
 from segbench import zoo
+from segbench.evaluate.cases import open_data
 from segbench.resources import FOLDERS
 from segbench.train.run import read_recipe
 from segbench.zoo.page import page
@@ -140,6 +141,13 @@ def test_a_model_is_its_card_its_files_and_its_page(card):
     assert {path.name for path in card.parent.iterdir()} == {zoo.CARD, "README.md", *pinned}
     assert (card.parent / "README.md").read_text() == page(model.card)
     assert (ROOT / "train" / model.card.training.recipe).is_file()
+
+
+@pytest.mark.parametrize("card", CARDS, ids=name)
+def test_a_models_page_names_data_of_its_classes(card):
+    (command,) = re.findall(r"(?m)^    segbench eval (.*)$", (card.parent / "README.md").read_text())
+    data = re.search(r"--data (\S+)", command)
+    assert open_data(data[1] if data else "battery16").classes == zoo.find(card.parent.name).card.classes
 
 
 def test_the_zoo_is_small_enough_to_travel():

@@ -9,6 +9,7 @@ from segbench.train.checkpoint import Record
 from segbench.train.few import BUDGET_S, write_recipe
 from segbench.train.matphase.recipe import MatPhaseRecipe
 from segbench.train.run import batched, read_recipe, train
+from segbench.zoo.page import on
 
 
 def run_train(
@@ -61,7 +62,8 @@ def run_train(
         card = train(recipe_file, folder, steps, made, stepped, seed, start, budget_s, threads, batch)
     spent = f", {card.training.processor_s:.0f} s of processor time" if card.training.processor_s else ""
     done = f"{card.name}: {card.training.steps} steps{spent}, written to {folder}"
-    NOTES.print(f"{done}; try: segbench eval --zoo {folder}", soft_wrap=True)
+    where = on(card) if data is None else f" --data {data}" + (f" --root {root}" if root else "")
+    NOTES.print(f"{done}; try: segbench eval --zoo {folder}{where}", soft_wrap=True)
 
 
 def _few(

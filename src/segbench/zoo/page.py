@@ -2,6 +2,14 @@
 
 from segbench.zoo.card import Card
 
+EMBEDDED = ("battery-fib", "fibre-composite")
+"""The data sets that have to be named to `segbench eval`; battery16 it takes by itself."""
+
+
+def on(card: Card) -> str:
+    """The option of `segbench eval` that says what a model was trained on, with a space before it."""
+    return next((f" --data {name}" for name in EMBEDDED if name in card.training.data), "")
+
 
 def page(card: Card) -> str:
     """The README of a model, made from its card alone."""
@@ -23,7 +31,7 @@ def page(card: Card) -> str:
 
 Made from `card.toml` by `segbench train`; edit the recipe `train/{trained.recipe}`, not this page.
 
-    segbench eval --zoo {card.name} --domain all{" --data battery-fib" if "battery-fib" in trained.data else ""}
+    segbench eval --zoo {card.name} --domain all{on(card)}
 
 - **Classes**: {", ".join(f"{i} {name}" for i, name in enumerate(card.classes))}; {_label(card)}.
 - **Input**: one channel, axes (Z, Y, X); {clipping}{_scaled(card)}.
